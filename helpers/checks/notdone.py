@@ -1,0 +1,24 @@
+"""The one line that an unsolved task answers with."""
+
+from __future__ import annotations
+
+
+class NotDone(NotImplementedError):
+    """Stands where a student's solution will stand, and says which task is still open.
+
+    The student notebooks are built with ``raise NotDone("1.1")`` in place of each solution.
+
+    Args:
+        task: the task's id, such as ``"1.1"``.
+    """
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)  # args hold what __init__ takes, so that the exception can be pickled
+        self.task = task
+
+    def __str__(self) -> str:
+        return f"Task {self.task} is not done yet: replace this line with your solution."
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows these lines instead of a traceback: an open task is no error to be debugged."""
+        return [str(self)]
