@@ -1,0 +1,179 @@
+"""Harvest activations: from lines of text to a table with one row per token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from helpers.hooks import HookError, check_name
+
+SINK_FACTOR = 5.0  # a token whose norm is above so many medians is an attention sink
+BATCH_TOKENS = 2048
+
+
+class HarvestError(ValueError):
+    """Lines that can't be harvested; the message says why."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Activations of ``n`` tokens at one hook point, BOS left out, in the order of the text.
+
+    ``is_sink`` marks tokens whose norm is above 5 times the median norm. They are few, hold most of
+    the variance, and say nothing about the text: train and measure without them.
+    """
+
+    values: Float[Tensor, "n d_model"]
+    text_ids: Int[Tensor, "n"]  # which line
+    positions: Int[Tensor, "n"]  # which token of the line; 0 is BOS, so these begin at 1
+    token_ids: Int[Tensor, "n"]
+    is_sink: Bool[Tensor, "n"]
+    hook_name: str = ""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows) -> Activations:
+        """Some of the tokens: a slice, a mask or indices."""
+        fields = ("values", "text_ids", "positions", "token_ids", "is_sink")
+        return replace(self, **{name: getattr(self, name)[rows] for name in fields})
+
+    def without_sinks(self) -> Activations:
+        return self[~self.is_sink]
+
+    def split(self, held_out: float = 0.1) -> tuple[Activations, Activations]:
+        """Train and held-out part, cut between lines, so that no line is in both.
+
+        Raises:
+            HarvestError: when one of the parts would be empty.
+        """
+        last = int(self.text_ids.max())
+        first_held_out = min(last, round((last + 1) * (1 - held_out)))
+        is_train = self.text_ids < first_held_out
+        if not is_train.any() or is_train.all():
+            raise HarvestError(f"{last + 1} lines can't be split with held_out={held_out}: harvest more lines.")
+        return self[is_train], self[~is_train]
+
+
+def mark_sinks(values: Float[Tensor, "n d_model"]) -> Bool[Tensor, "n"]:
+    """Tokens whose L2 norm is above 5 times the median norm (attention sinks, BOS-like)."""
+    norms = values.float().norm(dim=-1)
+    return norms > SINK_FACTOR * norms.median()
+
+
+def harvest(
+    model,
+    texts: Sequence[str],
+    hook_names: str | Sequence[str],
+    context: int | None = None,
+    too_long: str = "error",
+    progress: bool = True,
+):
+    """Run the model on every line and keep the activations of one hook point, or of several.
+
+    Lines are sorted by length and batched, padded on the right; a causal model never looks to the
+    right, so no mask is needed. The run stops behind the last block that is asked for.
+
+    Args:
+        hook_names: points whose activations are ``[batch pos d_model]``, such as ``"blocks.15.hook_resid_pre"``.
+        context: longest line in tokens, BOS counted; ``None`` takes the model's context.
+        too_long: what to do with a longer line: ``"error"``, or ``"cut"`` it there.
+
+    Returns:
+        :class:`Activations` in fp32 on the CPU; for a list of names a dict by name.
+
+    Raises:
+        HarvestError: no lines, a line that isn't text, or one longer than the context.
+        HookError: a hook point that the model doesn't have.
+    """
+    names = [hook_names] if isinstance(hook_names, str) else list(hook_names)
+    for name in names:
+        check_name(model, name)
+    rows = _tokenise(model, texts, context or model.cfg.n_ctx, too_long)
+    found: dict[str, list[Tensor]] = {name: [None] * len(rows) for name in names}
+    bar = tqdm(total=sum(map(len, rows)), unit="tok", desc="harvest", disable=not progress)
+    for indices in _batches(rows):
+        batch = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
+        for name, value in _run(model, batch, names).items():
+            for row, i in enumerate(indices):
+                found[name][i] = value[row, 1 : len(rows[i])].float().cpu()
+        bar.update(sum(len(rows[i]) for i in indices))
+    bar.close()
+    result = {name: _table(rows, values, name) for name, values in found.items()}
+    return result[names[0]] if isinstance(hook_names, str) else result
+
+
+def _tokenise(model, texts, context: int, too_long: str) -> list[Int[Tensor, "pos"]]:
+    if isinstance(texts, str) or not len(texts):
+        raise HarvestError(f"texts={texts!r}: give a list with at least one line of text.")
+    if too_long not in ("error", "cut"):
+        raise HarvestError(f"too_long={too_long!r}: choose 'error' or 'cut'.")
+    rows = []
+    for i, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise HarvestError(f"Line {i} is {text!r}: every line must be text that isn't blank.")
+        ids = model.to_tokens(text, truncate=False)[0]
+        if len(ids) > context and too_long == "error":
+            raise HarvestError(
+                f"Line {i} has {len(ids)} tokens, more than the context of {context}: "
+                f"split it, or pass too_long='cut' to keep its first {context} tokens."
+            )
+        rows.append(ids[:context])
+    return rows
+
+
+def _batches(rows: list[Tensor]) -> list[list[int]]:
+    """Indices of lines of about one length, at most ``BATCH_TOKENS`` tokens a batch, padding counted."""
+    batches, longest = [[]], 0
+    for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
+        longest = max(longest, len(rows[i]))
+        if batches[-1] and longest * (len(batches[-1]) + 1) > BATCH_TOKENS:
+            batches.append([])
+            longest = len(rows[i])
+        batches[-1].append(i)
+    return batches
+
+
+class _Enough(Exception):
+    """Raised by the last hook: what comes after it isn't needed."""
+
+
+@torch.inference_mode()
+def _run(model, batch: Int[Tensor, "batch pos"], names: list[str]) -> dict[str, Float[Tensor, "batch pos d_model"]]:
+    found = {}
+
+    def keep(name):
+        def hook(value, hook):
+            if value.ndim != 3:
+                raise HookError(f"{name!r} gives {list(value.shape)}, not [batch pos d_model]: choose a residual stream.")
+            found[name] = value.clone()
+            if len(found) == len(names):
+                raise _Enough
+            return value
+
+        return hook
+
+    try:
+        with model.hooks(fwd_hooks=[(name, keep(name)) for name in names]):
+            model.original_model(batch, use_cache=False)
+    except _Enough:
+        pass
+    return found
+
+
+def _table(rows, values: list[Tensor], name: str) -> Activations:
+    lengths = torch.tensor([len(ids) - 1 for ids in rows])
+    stacked = torch.cat(values)
+    return Activations(
+        values=stacked,
+        text_ids=torch.repeat_interleave(torch.arange(len(rows)), lengths),
+        positions=torch.cat([torch.arange(1, n + 1) for n in lengths.tolist()]),
+        token_ids=torch.cat([ids[1:] for ids in rows]).cpu(),
+        is_sink=mark_sinks(stacked),
+        hook_name=name,
+    )

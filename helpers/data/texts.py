@@ -1,0 +1,72 @@
+"""Lines of text from the repo, from the hub or from a file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import lru_cache
+from pathlib import Path
+
+WRITTEN = Path(__file__).parent / "written.jsonl.gz"
+WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")  # the bare name "wikitext" is no longer served
+
+
+class TextError(ValueError):
+    """Text that was asked for and can't be had; the message says what to do."""
+
+
+def lines(source: str | Path = "written", n: int | None = None, split: str = "train") -> list[str]:
+    """Non-blank lines of text, in the order of the source.
+
+    Args:
+        source: ``"written"`` (documents that smollm2 wrote, in the repo; facts in them are wrong),
+            ``"wikitext"`` (WikiText-2 raw, from the Hugging Face hub), or a text file in UTF-8.
+        n: at most so many lines; ``None`` for all.
+        split: which part of WikiText: ``"train"``, ``"validation"`` or ``"test"``.
+
+    Raises:
+        TextError: a source that is none of these, a file that isn't UTF-8 or has no text, a hub out of reach.
+    """
+    if n is not None and n < 1:
+        raise TextError(f"n={n}: ask for at least one line.")
+    if str(source) == "written":
+        found = [line for document in documents() for line in document["text"].split("\n")]
+    elif str(source) == "wikitext":
+        found = _wikitext(split)
+    else:
+        found = _file(Path(source).expanduser())
+    found = [line for line in found if line.strip()]
+    if not found:
+        raise TextError(f"{str(source)!r} has no line with text in it.")
+    return found[:n]
+
+
+@lru_cache
+def documents() -> tuple[dict, ...]:
+    """What smollm2 wrote: dicts with ``genre``, ``topic``, ``tone`` (of reviews, else None) and ``text``."""
+    with gzip.open(WRITTEN, "rt", encoding="utf-8") as file:
+        return tuple(json.loads(line) for line in file)
+
+
+def _wikitext(split: str) -> list[str]:
+    import datasets
+
+    try:
+        return list(datasets.load_dataset(*WIKITEXT, split=split)["text"])
+    except Exception as error:  # the hub's client raises dozens of kinds; the reader needs one sentence
+        raise TextError(
+            f"WikiText-2 can't be loaded from the hub ({type(error).__name__}: {str(error)[:120]}): go online once, "
+            f"or set HOMEWORK_TEXT=written, or point it to a text file."
+        ) from error
+
+
+def _file(path: Path) -> list[str]:
+    if not path.is_file():
+        raise TextError(f"There is no text {str(path)!r}: choose 'written', 'wikitext' or a text file (HOMEWORK_TEXT).")
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"{str(path)!r} isn't UTF-8 (byte {error.start} is {error.object[error.start]:#04x}): "
+            f"save it as UTF-8, for example with: iconv -f latin1 -t utf-8"
+        ) from error
