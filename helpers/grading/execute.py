@@ -1,0 +1,81 @@
+"""Executing a notebook cell by cell, with progress, and keeping what it did when it fails."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import NotebookNode
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Execution:
+    """What came of an execution: seconds by cell index, and where and how it failed, if it did."""
+
+    seconds: dict[int, float] = field(default_factory=dict)
+    failed_cell: int | None = None
+    error: str = ""
+
+
+def execute(book: NotebookNode, cwd: Path, on_cell: Callable[[NotebookNode], None] | None = None) -> Execution:
+    """Run the notebook's code cells in place, up to the first that fails.
+
+    Args:
+        book: the notebook; its outputs and ``metadata.execution`` times are filled in, those of a failure too.
+        cwd: the kernel's working directory: relative paths in ``HOMEWORK_MODEL`` and ``HOMEWORK_TEXT`` start there.
+        on_cell: called with each code cell that is about to run.
+    """
+    result = Execution()
+    started: list[tuple[int, float]] = []
+
+    def begin(cell: NotebookNode, cell_index: int) -> None:
+        started.append((cell_index, time.perf_counter()))
+        if on_cell:
+            on_cell(cell)
+
+    def end(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
+        result.seconds[cell_index] = time.perf_counter() - started[-1][1]
+
+    client = NotebookClient(
+        book,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(cwd)}},
+        on_cell_execute=begin,
+        on_cell_executed=end,
+    )
+    try:
+        client.execute()
+    except (CellExecutionError, DeadKernelError) as error:
+        result.failed_cell = started[-1][0] if started else 0
+        result.error = _error_text(book.cells[result.failed_cell], error)
+    return result
+
+
+def _error_text(cell: NotebookNode, error: Exception) -> str:
+    """The traceback that the notebook shows, without colours; for a kernel that died, nbclient's sentence."""
+    for output in cell.get("outputs", []):
+        if output.output_type == "error":
+            return _COLOURS.sub("", "\n".join(output.traceback))
+    return str(error)
+
+
+def task_name(cell: NotebookNode) -> str:
+    """What a progress bar calls the cell."""
+    mark = cell.metadata.get("homework", {})
+    return f"{mark['task']} {mark['role']}" if "task" in mark else "other"
+
+
+def describe_failure(name: str, book: NotebookNode, result: Execution, lines: int = 12) -> str:
+    """Which notebook and cell failed, and the last lines of its traceback."""
+    cell = book.cells[result.failed_cell]
+    first = cell.source.strip().split("\n")[0]
+    tail = "\n".join(result.error.rstrip().split("\n")[-lines:])
+    return f"{name}: cell {result.failed_cell + 1} ({task_name(cell)}, {first[:60]!r}) failed:\n{tail}"

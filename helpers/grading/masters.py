@@ -1,0 +1,209 @@
+"""Masters: the one file per notebook that people edit, read and checked here.
+
+A master is ``solutions/NN_name.py`` in jupytext's py:percent format. What a cell is stands in its first line:
+
+``# %% task="1.1" points=1``
+    The solution of a graded task. What lies between the lines ``### BEGIN SOLUTION`` and ``### END SOLUTION``
+    (several such regions are fine) becomes ``raise NotDone("1.1")`` for students; the rest of the cell stays.
+    The master's first code cell therefore says ``from helpers.checks import NotDone``.
+    ``bonus=true`` marks a task whose points come on top.
+``# %% task="1.1" role="check"``
+    The task's public check. It is locked for students. Every graded code task has exactly one.
+``# %% [markdown] task="1.4" points=0.5 role="written"``
+    A question answered in words: the prompt, then the model answer between ``<!-- BEGIN SOLUTION -->`` and
+    ``<!-- END SOLUTION -->``, which becomes "*Your answer here.*".
+``# %% [markdown] task="1.4" role="rubric"``
+    How the answer is marked; every written task has one. Left out for students.
+``# %% role="instructor"``
+    Any cell that only instructors see. Left out for students.
+
+Every other cell is the same for everyone. A task's id is a string in quotes, and a task has one solution cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+from nbformat import NotebookNode, v4
+
+ROLES = ("check", "written", "rubric", "instructor")
+HIDDEN_ROLES = ("rubric", "instructor")
+BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
+# A cell with one of these tags counts as passed whatever happens in it, so no cell of ours may have one.
+FORBIDDEN_TAGS = ("raises-exception", "skip-execution")
+
+
+class ReleaseError(ValueError):
+    """A master that breaks the conventions, or a student notebook that shows a solution."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A graded task as its master states it."""
+
+    id: str
+    points: float
+    written: bool
+    bonus: bool
+
+
+def find_masters(folder: Path, names: list[str] | None = None) -> list[Path]:
+    """The masters of a folder in order, or only the named ones (``01_name``, with or without ``.py``).
+
+    Raises:
+        ReleaseError: a folder without masters, or a name that none of them has.
+    """
+    found = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.py"))}
+    if not found:
+        raise ReleaseError(f"{folder}: no master NN_name.py there; name their folder with --masters.")
+    wanted = [Path(name).stem for name in names or found]
+    for name in wanted:
+        if name not in found:
+            raise ReleaseError(f"No master is called {name!r}: choose from {', '.join(found)}.")
+    return [found[name] for name in wanted]
+
+
+def read_master(path: Path) -> NotebookNode:
+    """The master as a notebook with its solutions and markers, each cell's task and role in its metadata.
+
+    A cell's ``metadata.homework`` holds ``task``, ``role`` (``"solution"`` for a graded code cell), and on
+    solution and written cells ``points`` and ``bonus``. Cell ids depend on the master alone.
+
+    Raises:
+        ReleaseError: the master breaks a convention; the message names the file and the cell.
+    """
+    cells = [cell for cell in jupytext.read(path, fmt="py:percent").cells if cell.source.strip()]
+    book = v4.new_notebook()  # filled afterwards: it would mend two cells with one id, which is our error to report
+    book.cells = [_cell(cell, _Place(path, number, cell)) for number, cell in enumerate(cells, 1)]
+    book.metadata = NotebookNode(
+        kernelspec={"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
+        language_info={"name": "python"},
+    )
+    _check_tasks(path, book)
+    return book
+
+
+def tasks(book: NotebookNode) -> dict[str, Task]:
+    """The graded tasks of a notebook that :func:`read_master` made, in their order."""
+    marks = [cell.metadata.get("homework", {}) for cell in book.cells]
+    return {
+        mark["task"]: Task(mark["task"], mark["points"], mark["role"] == "written", mark["bonus"])
+        for mark in marks
+        if mark.get("role") in ("solution", "written")
+    }
+
+
+def solution_lines(cell: NotebookNode) -> list[str]:
+    """The lines between the cell's markers."""
+    inside, lines = False, []
+    for line in cell.source.split("\n"):
+        if BEGIN in line or END in line:
+            inside = BEGIN in line
+        elif inside:
+            lines.append(line)
+    return lines
+
+
+class _Place:
+    """Where a cell stands, for error messages."""
+
+    def __init__(self, path: Path, number: int, cell: NotebookNode) -> None:
+        first = cell.source.strip().split("\n")[0]
+        self.index = number - 1
+        self.text = f"{path.name}, cell {number} ({first[:50]!r})"
+
+    def error(self, what: str) -> ReleaseError:
+        return ReleaseError(f"{self.text}: {what}")
+
+
+def _cell(cell: NotebookNode, place: _Place) -> NotebookNode:
+    """The cell with its marks checked and moved to where nothing else of Jupyter's looks."""
+    meta = dict(cell.metadata)
+    meta.pop("lines_to_next_cell", None)
+    mark = {name: meta.pop(name) for name in ("task", "role", "points", "bonus") if name in meta}
+    for tag in FORBIDDEN_TAGS:
+        if tag in meta.get("tags", []):
+            raise place.error(f"the tag {tag!r} would let the cell fail unnoticed: remove it.")
+    if mark:
+        meta["homework"] = _mark(mark, cell.cell_type, place)
+    _check_markers(cell, meta.get("homework", {}), place)
+    make = v4.new_code_cell if cell.cell_type == "code" else v4.new_markdown_cell
+    return make(cell.source, metadata=NotebookNode(meta), id=_id(meta.get("homework"), cell.cell_type, place.index))
+
+
+def _mark(mark: dict, cell_type: str, place: _Place) -> NotebookNode:
+    """Task, role, points and bonus, complete and of the right kind."""
+    role = mark.get("role", "solution")
+    if role not in (*ROLES, "solution"):
+        raise place.error(f"unknown role {role!r}: choose from {', '.join(ROLES)}, or none for a solution.")
+    if role == "instructor":
+        return NotebookNode(role=role)
+    if not isinstance(mark.get("task"), str):
+        raise place.error(f"the task is {mark.get('task')!r}: give its id in quotes, as in task=\"1.1\".")
+    if (cell_type == "markdown") != (role in ("written", "rubric")):
+        raise place.error(f"a {role} cell can't be a {cell_type} cell.")
+    result = NotebookNode(task=mark["task"], role=role)
+    if role in ("solution", "written"):
+        points = mark.get("points")
+        if isinstance(points, bool) or not isinstance(points, (int, float)) or points <= 0:
+            raise place.error(f"task {mark['task']} has no points: add them, as in points=1.")
+        result.update(points=points, bonus=bool(mark.get("bonus", False)))
+    return result
+
+
+def _check_markers(cell: NotebookNode, mark: dict, place: _Place) -> None:
+    """Regions that open and close in turn, in cells that have a solution and in no others."""
+    inside = False
+    regions = 0
+    for line in cell.source.split("\n"):
+        if BEGIN in line:
+            if inside:
+                raise place.error(f"a second {BEGIN} before {END}: close the first region.")
+            inside, regions = True, regions + 1
+        elif END in line:
+            if not inside:
+                raise place.error(f"{END} without {BEGIN}: open the region.")
+            inside = False
+    if inside:
+        raise place.error(f"{BEGIN} without {END}: close the region.")
+    has_solution = mark.get("role") in ("solution", "written")
+    if regions and not has_solution:
+        raise place.error("a solution region in a cell that isn't a graded task's: give the cell a task and points.")
+    if has_solution and not regions:
+        raise place.error(f"task {mark['task']} has no solution region: put {BEGIN} and {END} around the solution.")
+
+
+def _id(mark: dict | None, cell_type: str, index: int) -> str:
+    if mark and "task" in mark:
+        return grade_id(mark)
+    return hashlib.sha256(f"{index} {cell_type}".encode()).hexdigest()[:12]
+
+
+def grade_id(mark: dict) -> str:
+    """nbgrader's id of a cell, such as ``check-1-1``: nbgrader allows no dots in it."""
+    return f"{mark['role']}-{mark['task']}".replace(".", "-")
+
+
+def _check_tasks(path: Path, book: NotebookNode) -> None:
+    """One solution per task; one check per code task and one rubric per written one."""
+    seen: dict[str, int] = {}
+    for number, cell in enumerate(book.cells, 1):
+        mark = cell.metadata.get("homework", {})
+        if "task" not in mark:
+            continue
+        place = _Place(path, number, cell)
+        kind = "solution" if mark["role"] == "written" else mark["role"]
+        if (key := f"{kind} {mark['task']}") in seen:
+            raise place.error(f"task {mark['task']} has a {kind} in cell {seen[key]} already: make them one cell.")
+        seen[key] = number
+    for task in tasks(book).values():
+        need = "rubric" if task.written else "check"
+        if f"{need} {task.id}" not in seen:
+            raise ReleaseError(f"{path.name}, cell {seen[f'solution {task.id}']}: task {task.id} has no {need} cell.")
+    for key, number in seen.items():
+        kind, task_id = key.split(" ", 1)
+        if task_id not in tasks(book):
+            raise ReleaseError(f"{path.name}, cell {number}: a {kind} for task {task_id}, which has no solution cell.")

@@ -1,0 +1,61 @@
+"""The notebooks themselves: solutions run to the end, student notebooks to their first open task."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from helpers.checks.notdone import NotDone
+from helpers.grading.masters import read_master, tasks
+from helpers.grading.release import build_solution, build_student, write
+
+ROOT = Path(__file__).parent.parent
+MASTERS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
+
+
+def test_not_done_is_one_line():
+    error = NotDone("1.1")
+    assert error.task == "1.1" and isinstance(error, NotImplementedError)
+    assert error._render_traceback_() == [str(error)] == [
+        "Task 1.1 is not done yet: replace this line with your solution."
+    ]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The environment of a notebook's kernel: the quick budget, and this repository to import from."""
+    monkeypatch.setenv("HOMEWORK_BUDGET", "quick")
+    path = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), path] if path else [str(ROOT)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_solutions_run_to_the_end(master, quick):
+    book = ROOT / "build" / "test" / f"{master.stem}.ipynb"
+    write(build_solution(master), book)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbmake", "--nbmake-timeout=600"]
+    done = subprocess.run([*command, str(book)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+def test_student_notebooks_stop_at_the_first_open_task_with_one_line(master, quick):
+    first = next(iter(tasks(read_master(master))))
+    student = build_student(master)
+    with pytest.raises(CellExecutionError) as stopped:
+        NotebookClient(student, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
+    assert stopped.value.ename == "NotDone"
+    cell, error = next(
+        (cell, output)
+        for cell in student.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error"
+    )
+    assert cell.metadata.homework.task == first
+    assert error.traceback == [f"Task {first} is not done yet: replace this line with your solution."]
