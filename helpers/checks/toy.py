@@ -1,0 +1,124 @@
+"""A language model of 20,000 random weights: boots in a fraction of a second, says nothing, has every hook."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import tempfile
+from collections.abc import Iterator
+
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers import models as tokenizer_models
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from helpers.models import load_model
+
+from .verdict import CheckFailed
+
+WORDS = (
+    "the a this that my your food film day walk house river music train garden letter was is felt seemed looked "
+    "good bad great awful nice cold warm late early slow and but so because while we they she he it saw took made"
+).split()
+SPECIAL = ("<bos>", "<eos>", "<unk>")
+
+
+@functools.lru_cache(maxsize=1)
+def toy_model() -> TransformerBridge:
+    """The toy: GPT-2 with 3 layers of width 16, 2 heads, a context of 64 and 47 tokens, random weights.
+
+    One word is one token, so that texts and tokens are the same thing (:data:`WORDS` are all it knows). Texts
+    get a BOS, as ``model.to_tokens`` does by default; EOS is another token, and padding is EOS.
+    It stands where :func:`helpers.load_model` puts models: on the GPU where there is one, else on the CPU.
+    """
+    with torch.random.fork_rng(), _quiet(), tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(21)
+        tokenizer = _tokenizer()
+        _network(len(tokenizer)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return load_model(folder)
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    tokens = [*SPECIAL, *("Ġ" + word for word in WORDS)]  # Ġ: how byte-level tokenizers write a space
+    words = Tokenizer(tokenizer_models.WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    words.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", pad_token="<eos>"
+    )
+
+
+def _network(n_tokens: int) -> GPT2LMHeadModel:
+    # Weights of 0.4 instead of GPT-2's 0.02: layers, positions and words must differ visibly.
+    # Untied embeddings, or it would repeat one word for ever.
+    config = GPT2Config(
+        vocab_size=n_tokens, tie_word_embeddings=False, n_positions=64, n_embd=16, n_layer=3, n_head=2,
+        initializer_range=0.4, bos_token_id=0, eos_token_id=1, attn_pdrop=0.0, resid_pdrop=0.0,
+        embd_pdrop=0.0,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of loading: the whole thing takes less time than reading them."""
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def left_as_it_was(model: TransformerBridge, name: str) -> Iterator[None]:
+    """Raise :class:`CheckFailed` if the student's function ``name`` leaves hooks or other weights in the model.
+
+    The hooks are taken away in any case, also after an error; a model with other weights is given up, so
+    that the next check gets a new one.
+    """
+    weights, before = _fingerprint(model), _hooks(model)
+    try:
+        yield
+        left = _hooks(model) - before
+    finally:
+        _take_away(model, _hooks(model) - before)
+        damaged = _fingerprint(model) != weights
+        if damaged:
+            toy_model.cache_clear()
+    if left:
+        raise CheckFailed(
+            f"{name} leaves {len(left)} hook{'s' * (len(left) > 1)} in the model after the run, so they change every "
+            f"later run: use model.run_with_hooks(...) or `with model.hooks(...)`, or call model.reset_hooks()."
+        )
+    if damaged:
+        raise CheckFailed(f"{name} changes the model's weights: only activations are to be read or edited.")
+
+
+def _hooks(model: TransformerBridge) -> set[tuple[torch.nn.Module, int]]:
+    # transformers puts hooks of its own on at the first forward pass, for output_hidden_states, and they stay
+    return {
+        (module, key)
+        for module in model.modules()
+        for key, function in module._forward_hooks.items()
+        if not str(getattr(function, "__module__", "")).startswith("transformers.")
+    }
+
+
+def _take_away(model: TransformerBridge, hooks: set[tuple[torch.nn.Module, int]]) -> None:
+    for module, key in hooks:
+        module._forward_hooks.pop(key, None)
+        handles = getattr(module, "fwd_hooks", None)
+        if handles is not None:
+            handles[:] = [handle for handle in handles if handle.hook.id != key]
+
+
+def _fingerprint(model: TransformerBridge) -> float:
+    # abs: a sum of weights alone may stay the same under a change of signs
+    return sum(float(p.double().abs().sum()) + float(p.double().sum()) for p in model.parameters())

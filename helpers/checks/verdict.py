@@ -1,0 +1,150 @@
+"""What a check says: passed in one line, failed in one sentence or two, and never a long traceback."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import linecache
+import os
+import random
+import sysconfig
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers.report import report
+
+from .notdone import NotDone
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_HELPERS = str(Path(__file__).resolve().parent.parent) + os.sep
+
+
+class CheckFailed(AssertionError):
+    """An answer that isn't right yet; the message names the mistake.
+
+    A notebook shows the message alone, without the traceback, which would lead through the check's code
+    and not through the student's.
+
+    Args:
+        task_and_message: ``CheckFailed("1.3", "The …")``; within a :func:`public_check`, which knows the task,
+            the message alone.
+    """
+
+    def __init__(self, *task_and_message: str):
+        super().__init__(*task_and_message)
+        self.task, self.message = ("", *task_and_message)[-2:]
+
+    def __str__(self) -> str:
+        return " ".join(part for part in ("✘", self.task, self.message) if part)
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints in place of a traceback."""
+        return [str(self)]
+
+
+def public_check(task: str) -> Callable:
+    """Make a function that raises :class:`CheckFailed` into the public check of ``task``.
+
+    The check reports both outcomes, which prints a line, and puts everything back that
+    it or the student's code may have turned: random states, grad mode. :class:`NotDone` passes through.
+    """
+
+    def decorate(check: Callable) -> Callable:
+        @functools.wraps(check)
+        def checked(*args, **kwargs) -> None:
+            try:
+                with _everything_put_back():
+                    check(*args, **kwargs)
+            except CheckFailed as failure:
+                failure.task = task
+                report(task, passed=False, mistake=failure.message)
+                raise failure.with_traceback(None)
+            report(task, passed=True)  # prints the line, too
+
+        return checked
+
+    return decorate
+
+
+@contextmanager
+def _everything_put_back():
+    """Random numbers and grad mode go on afterwards as if the check had never run."""
+    python, numpy, grad = random.getstate(), np.random.get_state(), torch.is_grad_enabled()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_grad_enabled(grad)
+
+
+def must_be_callable(function, name: str) -> None:
+    """Raise :class:`CheckFailed` for a result where the function itself is wanted."""
+    if not callable(function):
+        raise CheckFailed(
+            f"{name} is {describe(function)}, not a function: pass the function itself, without brackets behind its name."
+        )
+
+
+def call(function: Callable, *args, **kwargs):
+    """Call the student's function; what it raises becomes one line that points to the student's line.
+
+    Raises:
+        CheckFailed: the function raised; the message holds exception, line number and line.
+        NotDone: the function is still the stub.
+    """
+    try:
+        return function(*args, **kwargs)
+    except (CheckFailed, NotDone):
+        raise
+    except Exception as error:
+        name = getattr(function, "__qualname__", None) or type(function).__name__
+        raise CheckFailed(f"{_short(name)} raised {_one_line(error)}{_where(error)}") from error
+
+
+def _short(name: str) -> str:
+    return name.rpartition("<locals>.")[2]
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    text = text if len(text) <= 200 else text[:199] + "…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _where(error: BaseException) -> str:
+    """The last line of the student's own source on the way to the error, as ', at line 3: `…`'."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if _is_students(frame.filename):
+            line = linecache.getline(frame.filename, frame.lineno).strip()
+            return f", at line {frame.lineno}: `{line}`" if line else f", at line {frame.lineno}"
+    return ""
+
+
+def _is_students(filename: str) -> bool:
+    """True for a notebook cell or a script, false for libraries, this package and generated code."""
+    if filename.startswith("<") and not filename.startswith("<ipython"):
+        return False
+    return not filename.startswith((*_LIBRARIES, _HELPERS))
+
+
+def describe(value) -> str:
+    """A value in a few words, for a message: 'None', 'a tensor of shape [3, 16]', 'a list of 4'."""
+    if value is None:
+        return "None"
+    if isinstance(value, torch.Tensor | np.ndarray):
+        kind = "a tensor" if isinstance(value, torch.Tensor) else "a NumPy array"
+        return f"{kind} of shape {list(value.shape)}"
+    if isinstance(value, list | tuple | set | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, str | int | float):
+        return f"the {type(value).__name__} {value!r:.60}"
+    if inspect.isgenerator(value):
+        return "a generator (did you mean return instead of yield?)"
+    return f"a {type(value).__name__}"
