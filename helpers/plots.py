@@ -1,0 +1,184 @@
+"""Pictures of the notebooks. Every function draws one figure and returns it; nothing is computed here.
+
+Text is drawn into the figures, coloured, because a picture survives where styled HTML doesn't:
+on GitHub, in a PDF, in a README.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+GOOD, BAD, PLAIN, ACCENT = "#2a7f62", "#b5403a", "#8a8f98", "#3565a8"
+TONES = LinearSegmentedColormap.from_list("tones", ["#f2b8b3", "#f7f7f5", "#b4ddcb"])
+HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#ffb45e"])
+
+
+def _axes(width=7.0, height=3.4, columns=1, **kwargs):
+    figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", **kwargs)
+    for ax in np.atleast_1d(axes):
+        ax.spines[["top", "right"]].set_visible(False)
+    plt.close(figure)  # the cell shows what it returns; without this it would show it twice
+    return figure, axes
+
+
+def dose_response(curve, controls: dict[str, object] | None = None, title: str = "") -> Figure:
+    """Left, shares of positive and negative completions by coefficient; right, what it costs in fluency.
+
+    ``controls`` are further curves, drawn thin, whose positive share is shown.
+    """
+    figure, (left, right) = _axes(10, 3.6, columns=2)
+    doses = [point.coefficient for point in curve.points]
+    left.plot(doses, [p.positive for p in curve.points], "o-", color=GOOD, label="positive (VADER)")
+    left.plot(doses, [p.negative for p in curve.points], "o-", color=BAD, label="negative (VADER)")
+    if all(p.judge_positive is not None for p in curve.points):
+        left.plot(doses, [p.judge_positive for p in curve.points], "--", color=ACCENT, label="positive (judge)")
+    for name, control in (controls or {}).items():
+        left.plot([p.coefficient for p in control.points], [p.positive for p in control.points], ":", color=PLAIN, label=name)
+    left.set(xlabel="coefficient", ylabel="share of completions", ylim=(-0.03, 1.03), title=title)
+    left.legend(frameon=False, fontsize=8)
+    plain = curve.at(0).perplexity
+    right.plot(doses, [p.perplexity / plain for p in curve.points], "o-", color=ACCENT)
+    right.axhline(1, color=PLAIN, lw=0.8)
+    right.set(xlabel="coefficient", ylabel="perplexity / unsteered", title="what it costs in fluency")
+    return figure
+
+
+def completions(rows: dict[str, Sequence], scores: dict[str, Sequence[float]], count: int = 5, width: int = 34) -> Figure:
+    """Completions side by side, one column per setting, coloured by sentiment (green positive, red negative).
+
+    Args:
+        rows: per column title the :class:`~helpers.hooks.Completion` list, same prompts in each.
+        scores: per column title the sentiment of each, -1 to 1.
+    """
+    titles = list(rows)
+    figure, ax = plt.subplots(figsize=(3.1 * len(titles), 1.05 * count + 0.4), layout="constrained")
+    plt.close(figure)
+    for x, title in enumerate(titles):
+        ax.text(x + 0.02, 0.3, title, weight="bold", size=9, va="center")
+        for y, (completion, tone) in enumerate(zip(rows[title][:count], scores[title][:count], strict=True)):
+            ax.add_patch(plt.Rectangle((x, y + 0.5), 0.98, 0.95, color=TONES((float(tone) + 1) / 2)))
+            prompt = textwrap.wrap(completion.prompt + " …", width)
+            text = textwrap.wrap("… " + _plain(completion.text), width)[:4]
+            lines = prompt + text
+            for i, line in enumerate(lines[:5]):
+                style = {"color": PLAIN, "style": "italic"} if i < len(prompt) else {"color": "black"}
+                ax.text(x + 0.02, y + 0.62 + 0.175 * i, line, size=7.5, va="center", **style)
+    ax.set(xlim=(0, len(titles)), ylim=(count + 0.5, 0))
+    ax.axis("off")
+    return figure
+
+
+def bars(groups: dict[str, float], ylabel: str, title: str = "", baseline: float | None = None) -> Figure:
+    """A few numbers side by side."""
+    figure, ax = _axes(max(4.0, 1.2 * len(groups)), 3)
+    drawn = ax.bar(range(len(groups)), list(groups.values()), color=ACCENT, width=0.6)
+    ax.bar_label(drawn, fmt="%.2f", fontsize=8)
+    ax.set_xticks(range(len(groups)), [textwrap.fill(name, 14) for name in groups], fontsize=8)
+    ax.set(ylabel=ylabel, title=title)
+    if baseline is not None:
+        ax.axhline(baseline, color=PLAIN, lw=0.8)
+    return figure
+
+
+def layer_norms(relative, vectors_norm, title: str = "") -> Figure:
+    """Per layer: norm of the steering vector, and its size beside the residual stream's."""
+    figure, (left, right) = _axes(10, 3, columns=2)
+    left.plot(vectors_norm, "o-", color=ACCENT, ms=3)
+    left.set(xlabel="layer", ylabel="‖v‖", title="norm of the steering vector")
+    right.plot(relative, "o-", color=ACCENT, ms=3)
+    right.set(xlabel="layer", ylabel="‖c·v‖ / median ‖resid‖", title=title, ylim=(0, None))
+    return figure
+
+
+def sinks(norms, is_sink, title: str = "") -> Figure:
+    """Norm of every token, sorted, with the sinks marked: a handful of dots far above the rest."""
+    figure, ax = _axes(6, 3.2)
+    norms, is_sink = np.asarray(norms), np.asarray(is_sink)
+    order = np.argsort(-norms)
+    ranks = np.arange(1, len(norms) + 1)
+    marked = is_sink[order]
+    ax.loglog(ranks[~marked], norms[order][~marked], ".", ms=3, color=ACCENT, label="tokens")
+    ax.loglog(ranks[marked], norms[order][marked], ".", ms=6, color=BAD, label=f"{marked.sum()} sinks")
+    ax.set(xlabel="token, by rank", ylabel="norm of the residual stream", title=title)
+    ax.legend(frameon=False)
+    return figure
+
+
+def training(histories: dict[str, object]) -> Figure:
+    """FVU and L0 of the minibatches during training, one line per run."""
+    figure, (left, right) = _axes(10, 3.2, columns=2)
+    for name, history in histories.items():
+        left.plot(history.step, history.fvu, label=name)
+        right.plot(history.step, history.l0, label=name)
+    left.set(xlabel="step", ylabel="FVU (batch)", yscale="log", title="what isn't explained")
+    right.set(xlabel="step", ylabel="L0", yscale="log", title="active latents per token")
+    right.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def density(densities: dict[str, object]) -> Figure:
+    """How often latents fire: histogram of log10 density, with the dead ones counted in the legend."""
+    figure, ax = _axes(7, 3.2)
+    for name, values in densities.items():
+        values = np.asarray(values)
+        dead = (values == 0).mean()
+        ax.hist(np.log10(values[values > 0]), bins=50, histtype="step", lw=1.5, label=f"{name} ({dead:.0%} dead)")
+    ax.set(xlabel="log10 of the share of tokens on which a latent fires", ylabel="latents")
+    ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def label_scores(names: Sequence[str], latents, neurons, title: str = "") -> Figure:
+    """Best single latent's F1 beside the best raw neuron's, per label."""
+    figure, ax = _axes(7, 0.19 * len(names) + 0.9)
+    latents, neurons = np.asarray(latents), np.asarray(neurons)
+    order = np.argsort(latents)
+    y = np.arange(len(names))
+    ax.hlines(y, neurons[order], latents[order], color="#d5d8dd", lw=2, zorder=0)
+    ax.plot(neurons[order], y, "o", color=PLAIN, ms=4, label="best raw neuron")
+    ax.plot(latents[order], y, "o", color=ACCENT, ms=4, label="best latent")
+    ax.set_yticks(y, [names[i] for i in order], fontsize=7)
+    ax.set(xlabel="F1", xlim=(0, 1.02), title=title)
+    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+def contexts(groups: dict[str, Sequence], width: int = 92) -> Figure:
+    """Top contexts as coloured tokens: the darker, the stronger the latent fires; the peak is in brackets."""
+    rows = [(title, context) for title, found in groups.items() for context in [None, *found]]
+    figure, ax = plt.subplots(figsize=(width * 0.088, 0.235 * len(rows) + 0.1))
+    plt.close(figure)
+    figure.subplots_adjust(0.005, 0.005, 0.995, 0.995)
+    ax.set(xlim=(0, width), ylim=(len(rows), 0))
+    ax.axis("off")
+    for y, (title, found) in enumerate(rows):
+        if found is None:
+            ax.text(0, y + 0.6, title, weight="bold", size=8.5, va="center")
+        else:
+            _draw_context(ax, y, found, width)
+    return figure
+
+
+def _draw_context(ax, y: int, found, width: int) -> None:
+    """One context, its peak in the middle, token by token in a font whose letters are one unit wide."""
+    tokens = [_plain(token) for token in found.tokens]
+    strongest = max(max(found.activations), 1e-9)
+    x = width * 0.52 - sum(map(len, tokens[: found.peak]))
+    for i, (token, value) in enumerate(zip(tokens, found.activations, strict=True)):
+        text = f"[{token}]" if i == found.peak else token
+        if x >= 0 and x + len(text) <= width:
+            if value > 0:
+                ax.add_patch(plt.Rectangle((x, y + 0.05), len(text), 0.9, color=HEAT(0.15 + 0.85 * value / strongest)))
+            ax.text(x, y + 0.55, text, family="monospace", size=7.55, va="center")
+        x += len(text)
+
+
+def _plain(text: str) -> str:
+    """One line, and no $ that matplotlib would take for mathematics."""
+    return text.replace("\n", "↵").replace("\t", " ").replace("$", "\\$")

@@ -1,0 +1,413 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Sentiment steering
+#
+# **Part 1 of the homework: 3 points, about 40 minutes.**
+#
+# A language model carries what it knows in its *residual stream*: one vector per token, handed from block to
+# block, which every block reads and adds to. If "this text is in a good mood" were a direction in that space,
+# you could add a little of it while the model writes, and the text would brighten. You will find such a
+# direction with ten sentences, add it, and measure what happens, as a scientist would: how often, at what cost,
+# against which control.
+#
+# | task | points | difficulty | minutes |
+# |---|---|---|---|
+# | 1.1 average residuals | 1 | easy | 10 |
+# | 1.2 steering hook and steered generation | 1 | medium | 15 |
+# | 1.3 find a coefficient that works | 0.5 | easy | 10 |
+# | 1.4 what steering does and where it breaks | 0.5 | written | 10 |
+#
+# You write code only where a cell says `NotDone`. Each task ends with a check that tells you what is wrong.
+
+# %%
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from helpers import checks, data, harvest, heads, hooks, load_model, plots, sentiment, steering
+from helpers.checks import NotDone
+from helpers.report import report
+from helpers.settings import settings
+
+setting = settings()
+print(setting)
+
+# %% [markdown]
+# The model is loaded once; the first time on a machine this takes about half a minute. Expect the number of
+# layers and the width of the residual stream: `smollm2` has 30 layers of width 576, GPT-2 small 12 of 768.
+
+# %%
+model = load_model(setting.model, dtype=setting.dtype)
+n_layers, d_model = model.cfg.n_layers, model.cfg.d_model
+print(f"{n_layers} layers, d_model {d_model}")
+
+# %% [markdown]
+# What does it write when nobody steers it?
+
+# %%
+prompt = data.PROMPTS[0]
+print(hooks.generate(model, prompt))
+
+# %% [markdown]
+# ## A look at the residual stream
+#
+# `run_with_cache` runs the model and keeps what flowed through the points you name. The residual stream before
+# block 5 is called `blocks.5.hook_resid_pre`. Expect `[batch, tokens, d_model]`, one token more than the text
+# has: in front stands a begin-of-sequence token (BOS), which `to_tokens` adds.
+
+# %%
+tokens = model.to_tokens("What a delightful surprise!")
+_, cache = model.run_with_cache(tokens, names_filter=["blocks.5.hook_resid_pre"])
+residual = cache["blocks.5.hook_resid_pre"]
+print(model.to_str_tokens(tokens))
+print(list(residual.shape))
+
+# %% [markdown]
+# How long is each token's vector? Look at the first number before you go on.
+
+# %%
+for token, norm in zip(model.to_str_tokens(tokens), residual[0].float().norm(dim=-1), strict=True):
+    print(f"{token!r:16} {norm:10.1f}")
+
+# %% [markdown]
+# In a trained model BOS is usually an *attention sink*: a token that says nothing and is far longer than all the
+# others. A mean over tokens with BOS in it is mostly BOS, divided by the sentence's length. That is why you will
+# leave it out.
+
+# %% [markdown]
+# ## Task 1.1: average residuals (1 point)
+#
+# **What you learn**: to read activations of every layer. **What to expect**: a tensor `[n_layers, d_model]`.
+#
+# For every layer L, take `blocks.L.hook_resid_pre` of each sentence, average it **over the sentence's tokens
+# without BOS**, then average over the sentences, so that a long sentence weighs as much as a short one.
+#
+# <details><summary>Hint</summary>
+#
+# `names_filter` also takes a function: `lambda name: name.endswith("hook_resid_pre")` keeps all layers of one run.
+# The cache is indexed by the full name of each hook point, and `[0, 1:]` is the only sentence of the batch from
+# its first word on. Add in fp32: the model may run in bf16.
+#
+# </details>
+
+
+# %% task="1.1" points=1
+def collect_average_residuals(model, sentences: list[str]) -> Float[Tensor, "n_layers d_model"]:
+    """Per layer the mean residual over tokens (BOS left out), then over sentences."""
+    ### BEGIN SOLUTION
+    total = torch.zeros(model.cfg.n_layers, model.cfg.d_model, device=model.W_U.device)
+    for sentence in sentences:
+        sentence_tokens = model.to_tokens(sentence)
+        _, cache = model.run_with_cache(sentence_tokens, names_filter=lambda name: name.endswith("hook_resid_pre"))
+        for layer in range(model.cfg.n_layers):
+            total[layer] += cache[f"blocks.{layer}.hook_resid_pre"][0, 1:].float().mean(dim=0)
+    return total / len(sentences)
+    ### END SOLUTION
+
+
+# %% task="1.1" role="check"
+checks.task_1_1(collect_average_residuals)
+
+# %% [markdown]
+# ## The steering vectors
+#
+# Five sentences in a good mood, five in a bad one, alike in all else. What is left in the difference of their
+# means is, we hope, the mood. You may experiment with sentences of your own.
+
+# %%
+for good, bad in zip(data.POSITIVE, data.NEGATIVE, strict=True):
+    print(f"{good:50} | {bad}")
+
+# %%
+positive_averages = collect_average_residuals(model, list(data.POSITIVE))
+negative_averages = collect_average_residuals(model, list(data.NEGATIVE))
+steering_vectors = positive_averages - negative_averages
+
+# %% [markdown]
+# How big are they? A steering vector means nothing by its norm alone, only beside what it is added to. The right
+# plot shows ‖c·v‖ over the median norm of the residual stream for c = 0.3, measured on the ten sentences. Expect a
+# fraction well below 1: the push is small, but it is given at every layer, and the pushes add up.
+
+# %%
+resid_names = [f"blocks.{layer}.hook_resid_pre" for layer in range(n_layers)]
+residuals = harvest(model, [*data.POSITIVE, *data.NEGATIVE], resid_names, progress=False)
+medians = torch.stack([residuals[name].values.norm(dim=-1).median() for name in resid_names])
+
+# %%
+relative = steering.relative_norms(steering_vectors, medians, coefficient=0.3)
+plots.layer_norms(relative, steering_vectors.norm(dim=-1).cpu(), title="size of the push at c = 0.3")
+
+# %% [markdown]
+# ## Task 1.2: steer (1 point)
+#
+# **What you learn**: to change a model's thoughts while it runs. **What to expect**: at +0.3 a happier ending
+# than at −0.3, from the same first words.
+#
+# 1. `make_steering_hooks` returns one pair `(hook point, function)` per layer. The function gets the residual
+#    stream `[batch, tokens, d_model]` and adds `coefficient * vectors[layer]` at the **last** position only.
+# 2. `generate_with_steering` continues a prompt greedily: run the whole text with the hooks on, take the likeliest
+#    next token, append it, repeat. Stop at `model.tokenizer.eos_token_id`. Return prompt and continuation, no BOS.
+#
+# <details><summary>Hint for the hooks</summary>
+#
+# A function defined in a loop sees the loop's variable as it is *when the function runs*, which is its last value.
+# Bind the layer's vector when the function is made: `def hook(resid, hook, vector=vectors[layer]): ...`.
+#
+# </details>
+# <details><summary>Hint for the generation</summary>
+#
+# `model.run_with_hooks(tokens, fwd_hooks=...)` returns logits `[batch, tokens, vocabulary]` and takes its hooks off
+# again. `model.to_string(tokens[0, 1:])` turns tokens into text.
+#
+# </details>
+
+
+# %% task="1.2" points=1
+def make_steering_hooks(
+    vectors: Float[Tensor, "n_layers d_model"], coefficient: float, layers: list[int] | None = None
+) -> list[tuple]:
+    """One (hook point, function) pair per layer; all layers for ``None``."""
+    ### BEGIN SOLUTION
+    steered_layers = range(len(vectors)) if layers is None else layers
+
+    def adder(push):
+        def add_push(resid, hook):
+            resid[:, -1, :] += push.to(resid)
+            return resid
+
+        return add_push
+
+    return [(f"blocks.{layer}.hook_resid_pre", adder(coefficient * vectors[layer])) for layer in steered_layers]
+    ### END SOLUTION
+
+
+def generate_with_steering(
+    model,
+    prompt: str,
+    vectors: Float[Tensor, "n_layers d_model"],
+    coefficient: float = 0.0,
+    layers: list[int] | None = None,
+    max_new_tokens: int = 20,
+) -> str:
+    """The prompt and its greedy continuation under steering."""
+    ### BEGIN SOLUTION
+    tokens = model.to_tokens(prompt)
+    steering_hooks = make_steering_hooks(vectors, coefficient, layers)
+    for _ in range(max_new_tokens):
+        logits = model.run_with_hooks(tokens, fwd_hooks=steering_hooks)
+        next_token = logits[0, -1].argmax()
+        if next_token == model.tokenizer.eos_token_id:
+            break
+        tokens = torch.cat([tokens, next_token.view(1, 1)], dim=1)
+    return model.to_string(tokens[0, 1:])
+    ### END SOLUTION
+
+
+# %% task="1.2" role="check"
+checks.task_1_2(make_steering_hooks, generate_with_steering)
+
+# %% [markdown]
+# The original homework's three completions. Expect a few seconds for each: the loop reads the whole text again
+# for every token.
+
+# %%
+for name, coefficient in (("neutral", 0.0), ("positive", 0.3), ("negative", -0.3)):
+    text = generate_with_steering(model, prompt, steering_vectors, coefficient, max_new_tokens=setting.sizes.new_tokens)
+    print(f"{name:9} {text}")
+
+# %% [markdown]
+# ### Faster, and the same text
+#
+# Your loop edits only the last position and then forgets the edit: next time round, that token is read clean.
+# A KV cache would remember it, so an ordinary cached generation keeps every edit it ever made and writes a
+# *different* text. `hooks.generate` can do both: `past="clean"` reproduces your loop with a cache, `past="steered"`
+# is what a plain cache gives. Compare.
+
+# %%
+push = make_steering_hooks(steering_vectors, 0.2)
+for past in ("clean", "steered"):
+    print(f"{past:8} {hooks.generate(model, prompt, push, setting.sizes.new_tokens, past=past)}")
+
+# %% [markdown]
+# ## Task 1.3: find a coefficient that works (0.5 points)
+#
+# **What you learn**: that one good example proves nothing. **What to expect**: the share of happy endings rises
+# with the coefficient, and so does the price, until the text falls apart.
+#
+# Three sentences can be luck. So: many prompts, several doses, and three numbers for each.
+#
+# - **Sentiment** of the new text, by VADER (a word list with rules, so it can't be talked into anything), and by a
+#   judge: smollm2 itself, which is asked for the sentiment. Since a model that judges its own text may flatter
+#   itself, both stand side by side.
+# - **Fluency**: the perplexity of the new text *under the unsteered model*. A text that the model itself finds odd
+#   is broken text.
+# - **A control**: random directions of the same norm. If they did the same, your vector would mean nothing.
+#
+# How far can the two be trusted? Here they read sentences that people would not argue about. A judge that fails
+# at "not" reads words, not sentences. (On real film reviews: see the README.)
+
+# %%
+examples = [
+    "It was a wonderful evening.",
+    "It was a terrible evening.",
+    "The food was not good at all.",
+    "I can't say anything bad about it.",
+]
+for text, judged, tone in zip(examples, sentiment.judge(examples), sentiment.vader(examples), strict=True):
+    print(f"judge {judged:+5.1f}   VADER {tone:+5.2f}   {text}")
+
+# %% [markdown]
+# The experiment: every prompt at every dose, all layers steered. Expect a minute on two cores. Change doses and
+# layers and run it again as often as you like.
+
+# %%
+coefficients = [-0.3, -0.2, -0.1, 0.1, 0.2, 0.3]
+layers = list(range(n_layers))
+prompts = data.PROMPTS[: setting.sizes.prompts]
+new_tokens = setting.sizes.new_tokens
+
+# %%
+curve = steering.dose_response(
+    model, make_steering_hooks, steering_vectors, prompts, coefficients, layers, new_tokens
+)
+
+# %% [markdown]
+# The control: the same doses along random directions of the same norm, layer by layer. Expect a flat line: if it
+# isn't, the model reacts to any push, and your vector proves nothing.
+
+# %%
+random_vectors = steering.random_like(steering_vectors)
+control = steering.dose_response(
+    model, make_steering_hooks, random_vectors, prompts, [-0.2, 0.2], layers, new_tokens, with_judge=False
+)
+
+# %%
+plots.dose_response(curve, {"positive, random direction": control})
+
+# %% [markdown]
+# **Your choice.** Take the coefficient c with the largest shift (share of positive texts at +c minus that at −c)
+# among those that stay fluent: perplexity at most 1.6 times the unsteered text's. `curve.shift(c)` and
+# `curve.fluency(c)` give both numbers.
+
+# %% task="1.3" points=0.5
+best_layers = layers
+### BEGIN SOLUTION
+doses = [c for c in coefficients if c > 0]
+fluent_doses = [c for c in doses if curve.fluency(c) <= 1.6] or [min(doses)]
+best_coefficient = max(fluent_doses, key=curve.shift)
+### END SOLUTION
+print(f"c = {best_coefficient}: shift {curve.shift(best_coefficient):.2f}, perplexity × {curve.fluency(best_coefficient):.2f}")
+
+# %% task="1.3" role="check"
+checks.task_1_3(model, curve, control, best_coefficient, best_layers)
+
+# %% [markdown]
+# Read what it wrote: green is positive and red negative by VADER. Do you agree with VADER?
+
+# %%
+shown = {
+    f"c = {c:+g}": curve.at(c).completions for c in (-best_coefficient, 0.0, best_coefficient)
+}
+tones = {title: sentiment.vader([c.text or " " for c in rows]) for title, rows in shown.items()}
+plots.completions(shown, tones, count=6)
+
+# %% [markdown]
+# ## Which layers?
+#
+# Steering every layer is a blunt tool: each push is added to all the earlier ones. The same thing can be done with
+# fewer layers and a larger coefficient. Expect a similar shift; look at what each setting costs in perplexity.
+
+# %%
+middle, width = n_layers // 2, max(1, n_layers // 6)
+ten_layers = list(range(middle - width, middle + width))
+settings_tried = {f"layers {ten_layers[0]}–{ten_layers[-1]}": (ten_layers, 0.5), f"layer {middle}": ([middle], 4.0)}
+
+# %%
+by_layers = {f"all layers ±{best_coefficient}": (curve, best_coefficient)}
+for name, (some_layers, c) in settings_tried.items():
+    found = steering.dose_response(
+        model, make_steering_hooks, steering_vectors, prompts, [-c, c], some_layers, new_tokens, with_judge=False
+    )
+    by_layers[f"{name} ±{c}"] = (found, c)
+
+# %%
+for name, (found, c) in by_layers.items():
+    print(f"{name:22} shift {found.shift(c):+.2f}   perplexity × {found.fluency(c):.2f}")
+
+# %% [markdown]
+# ## Against attention heads
+#
+# In the seminar you tinkered with single attention heads. Is steering the residual stream better? A fair fight:
+# a head gets its own mean-difference vector, scaled so that what it adds to the residual stream is as long as the
+# push that layer got above (±4 at one layer). Heads are chosen on ten prompts and measured on the others.
+
+# %%
+head_vectors = heads.head_differences(model, data.POSITIVE, data.NEGATIVE)
+candidates = heads.largest_heads(model, head_vectors, setting.sizes.heads)
+print("candidates (layer, head):", candidates)
+
+# %%
+push_norm = 4.0 * steering_vectors[middle].norm().item()
+trial_prompts, test_prompts = prompts[: len(prompts) // 4], prompts[len(prompts) // 4 :]
+ranking = heads.try_heads(model, head_vectors, candidates, push_norm, trial_prompts, new_tokens)
+best_head = max(ranking, key=ranking.get)
+print(f"best head {best_head} on {len(trial_prompts)} prompts: shift {ranking[best_head]:+.2f}")
+
+# %%
+one_head = heads.try_heads(model, head_vectors, [best_head], push_norm, test_prompts, new_tokens)[best_head]
+shifts = {name: found.shift(c) for name, (found, c) in by_layers.items()}
+shifts[f"best head, layer {best_head[0]} head {best_head[1]}"] = one_head
+shifts["random direction ±0.2"] = control.shift(0.2)
+plots.bars(shifts, "positive share at +c minus at −c", "how far each moves the sentiment", baseline=0)
+
+# %%
+report("1.3", **{"shift of each setting": shifts, "best head": list(best_head), "head push norm": push_norm})
+
+# %% [markdown]
+# ## Task 1.4: what steering does, and where it breaks (0.5 points, written)
+#
+# Answer in six to twelve sentences, with numbers from your own figures. The cell below says what is asked.
+
+# %% [markdown] task="1.4" points=0.5 role="written"
+# 1. What happens to sentiment and to fluency as the coefficient grows, and from where on is the text broken? Quote
+#    one completion that convinced you and one that didn't.
+# 2. What does the random direction tell you, and what would you have had to conclude if it had moved the share too?
+# 3. How does steering the residual stream compare with steering the best attention head, and why?
+#
+# <!-- BEGIN SOLUTION -->
+# 1. The share of positive completions rises steadily with the coefficient and falls with its negative; near zero
+#    the response is close to linear. Perplexity under the unsteered model grows on both sides, and at the largest
+#    doses it has roughly doubled: texts begin to repeat stock phrases ("a great experience") whatever the prompt
+#    was about. Convincing are completions that keep to the prompt's subject and change only the mood; unconvincing
+#    are those that answer every prompt with the same praise, since those would score well and say nothing.
+# 2. The random direction of the same norm leaves the share about where it was. So it isn't the size of the push
+#    that does it but where it points. Had the random one moved the share as well, we could only have said that the
+#    model reacts to being disturbed.
+# 3. A head writes into the same residual stream, but only what its own small value space can express, at one layer,
+#    and the later layers can undo it. With the same norm the best single head, chosen on prompts of its own, moves
+#    the share far less than the residual vector. Mood is spread over many heads and MLPs, and the residual stream is
+#    where their sum can be had at once.
+# <!-- END SOLUTION -->
+
+# %% [markdown] task="1.4" role="rubric"
+# **Rubric (0.5 points)**
+#
+# - 0.2: dose and price. Says that both shift and perplexity grow with |c|, names a dose at which text breaks, and
+#   quotes two completions of the student's own run. 0.1 without numbers or without quotes.
+# - 0.15: control. Says what a random direction of equal norm rules out (the size of the push as the cause), and
+#   what would follow if it had an effect.
+# - 0.15: heads. Compares with numbers and gives a reason (a head writes a low-dimensional part of one layer's
+#   update; sentiment is spread over components; the residual stream holds their sum). 0.05 for the numbers alone.
+# - Any language. Don't take points for a finding that contradicts the model answer when the student's own figures
+#   show it.

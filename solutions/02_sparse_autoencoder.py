@@ -1,0 +1,523 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Sparse autoencoder on residual activations
+#
+# **Part 2 of the homework: 4 points and 2 bonus points, about 60 minutes.**
+#
+# A residual stream has a few hundred dimensions and seems to hold thousands of things at once: a single neuron
+# answers to many unrelated ones. A *sparse autoencoder* (SAE) writes each activation as a sum of a few directions
+# out of a large dictionary. If it works, each dictionary entry, called a *latent*, means one thing that a person can
+# name. You will build one, train it, see how it can look good and be useless, and read its latents.
+#
+# | task | points | difficulty | minutes |
+# |---|---|---|---|
+# | 2.1 SAE forward | 1 | easy | 10 |
+# | 2.2 loss | 0.5 | easy | 5 |
+# | 2.3 a trained SAE within bounds | 1 | medium | 15 |
+# | 2.4 top contexts of a latent | 0.5 | medium | 10 |
+# | 2.5 what three latents mean | 1 | written | 20 |
+# | 2.6 steer with a latent | 1 (bonus) | hard | 20 |
+# | 2.7 beat the reference | 1 (bonus) | hard | 20 |
+
+# %%
+import copy
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from helpers import checks, data, features, harvest, hooks, load_model, plots, sae
+from helpers.checks import NotDone
+from helpers.report import report
+from helpers.settings import settings
+
+setting = settings()
+sizes, quick = setting.sizes, setting.budget == "quick"
+print(setting)
+
+# %%
+model = load_model(setting.model, dtype=setting.dtype)
+n_layers, d_model = model.cfg.n_layers, model.cfg.d_model
+print(f"{n_layers} layers, d_model {d_model}")
+
+# %% [markdown]
+# ## Text and activations
+#
+# With `HOMEWORK_TEXT=written` (the default) the text was written by smollm2 itself: encyclopaedia articles, reviews,
+# news, letters, recipes and more. It reads like English and **its facts are wrong**; what counts here is that the
+# model meets the words it knows. `HOMEWORK_TEXT=wikitext` takes WikiText-2 from the hub, as the original did.
+
+# %%
+lines = data.lines(setting.text, n=sizes.lines)
+print(len(lines), "lines")
+for line in lines[:3]:
+    print("·", line[:110])
+
+# %% [markdown]
+# Now the activations: one row per token, at two points of the model. The original took the last layer; the middle
+# layer, where the model has read but not yet decided what to say, is usually richer. One run gives both. Expect a
+# minute or two on two cores.
+#
+# `text_ids` is the original's token → sentence map: it says which line each row came from.
+
+# %%
+middle_name = f"blocks.{n_layers // 2}.hook_resid_pre"
+last_name = f"blocks.{n_layers - 1}.hook_resid_pre"
+harvested = harvest(model, lines, [middle_name, last_name], context=min(256, model.cfg.n_ctx), too_long="cut")
+middle, last = harvested[middle_name], harvested[last_name]
+print(f"{len(middle)} tokens × {d_model}; row 100 is token {middle.positions[100]} of line {middle.text_ids[100]}")
+
+# %% [markdown]
+# ### A few tokens hold most of the variance
+#
+# BOS is left out. But in some models a few ordinary tokens, mostly first words, behave like BOS: *attention sinks*,
+# dozens of times longer than the rest. Expect a flat curve, and in the upper left corner a handful of red dots.
+
+# %%
+norms = middle.values.norm(dim=-1)
+plots.sinks(norms, middle.is_sink, title=middle_name)
+
+# %%
+centred = (middle.values - middle.values.mean(0)).pow(2).sum(-1)
+sink_share = (centred[middle.is_sink].sum() / centred.sum()).item()
+print(f"{int(middle.is_sink.sum())} of {len(middle)} tokens are sinks; they hold {sink_share:.0%} of the variance")
+
+# %% [markdown]
+# This is how a good number can lie. An SAE that spends one latent on the sinks explains most of the variance and has
+# understood nothing. So sinks are marked, and training and figures leave them out.
+#
+# The last tenth of the lines is held out: nothing is trained on it, everything is measured on it.
+
+# %%
+train_middle, test_middle = middle.split(held_out=0.1)
+train_last, test_last = last.split(held_out=0.1)
+print(len(train_middle), "tokens to train on,", len(test_middle), "held out")
+
+# %% [markdown]
+# ## Task 2.1: the forward pass (1 point)
+#
+# **What you learn**: what an SAE is: two matrices, two biases, one ReLU. **What to expect**: a few lines.
+#
+# h = ReLU((x − b_dec) W_enc + b_enc),  x̂ = h W_dec + b_dec
+#
+# The decoder's bias is subtracted first, so that it can hold the mean activation and the latents describe what
+# differs from it. The constructor is given: decoder rows of norm 1, the encoder begins as the decoder's transpose.
+#
+# <details><summary>Hint</summary>
+#
+# `forward` returns the reconstruction first and the latents second. With `@` the same code serves `[d_in]`,
+# `[n d_in]` and `[batch pos d_in]`.
+#
+# </details>
+
+
+# %% task="2.1" points=1
+class SAE(nn.Module):
+    def __init__(self, d_in: int, d_sae: int):
+        super().__init__()
+        directions = nn.functional.normalize(torch.randn(d_sae, d_in), dim=-1)
+        self.W_enc = nn.Parameter(directions.T.clone())  # [d_in d_sae]
+        self.b_enc = nn.Parameter(torch.zeros(d_sae))
+        self.W_dec = nn.Parameter(directions.clone())  # [d_sae d_in]
+        self.b_dec = nn.Parameter(torch.zeros(d_in))
+
+    def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
+        ### BEGIN SOLUTION
+        return torch.relu((x - self.b_dec) @ self.W_enc + self.b_enc)
+        ### END SOLUTION
+
+    def decode(self, h: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_in"]:
+        ### BEGIN SOLUTION
+        return h @ self.W_dec + self.b_dec
+        ### END SOLUTION
+
+    def forward(self, x: Float[Tensor, "... d_in"]):
+        """Reconstruction and latents, in this order."""
+        ### BEGIN SOLUTION
+        latents = self.encode(x)
+        return self.decode(latents), latents
+        ### END SOLUTION
+
+
+# %% task="2.1" role="check"
+checks.task_2_1(SAE)
+
+# %% [markdown]
+# ## Task 2.2: the loss (0.5 points)
+#
+# **What you learn**: that a mean over the wrong axis makes a penalty vanish. **What to expect**: one or two lines.
+#
+# loss = mean over tokens of ‖x − x̂‖²  +  λ · mean over tokens of ‖h‖₁
+#
+# Both norms are **sums** over their vector: over `d_in` entries, and over `d_sae` latents.
+#
+# <details><summary>Hint</summary>
+#
+# `.sum(-1).mean()`. The L1 norm is a sum of absolute values.
+#
+# </details>
+
+
+# %% task="2.2" points=0.5
+def sae_loss(
+    x: Float[Tensor, "n d_in"], x_hat: Float[Tensor, "n d_in"], h: Float[Tensor, "n d_sae"], l1_coefficient: float
+) -> Float[Tensor, ""]:
+    """Squared error per token plus the weighted L1 norm of the latents per token."""
+    ### BEGIN SOLUTION
+    squared_error = (x - x_hat).pow(2).sum(-1).mean()
+    sparsity = h.abs().sum(-1).mean()
+    return squared_error + l1_coefficient * sparsity
+    ### END SOLUTION
+
+
+# %% task="2.2" role="check"
+checks.task_2_2(sae_loss)
+
+# %% [markdown]
+# ### The original's loss
+#
+# The homework that this course grew out of used `mse(x, x_hat) + 1e-3 * h.abs().mean()`: both terms are means over
+# *all entries*. A latent's share of the penalty is then divided by the number of tokens and by the thousands of
+# latents. Guess its L0 (active latents per token) before you run the cell: the last layer, 8 × `d_model` latents,
+# 50 full-batch steps, as in the original.
+
+
+# %%
+def original_loss(x, x_hat, h):
+    return nn.functional.mse_loss(x_hat, x) + 1e-3 * h.abs().mean()
+
+
+few = train_last.without_sinks()[: sizes.batch_size * 2]
+original_sae = SAE(d_model, 8 * d_model)
+whole = sae.TrainConfig(steps=50, batch_size=len(few), normalize=False, unit_norm_decoder=False, warmup=0, decay=0)
+sae.train(original_sae, few, original_loss, whole, progress="original")
+original_marks = sae.evaluate(original_sae, test_last)
+print(original_marks)
+
+# %% [markdown]
+# Not sparse at all: hundreds or thousands of its latents are active on every token, so none of them can mean one
+# thing. Nothing asked it to be sparse.
+#
+# ## Task 2.3: a trained SAE within bounds (1 point)
+#
+# **What you learn**: the trade between sparsity and reconstruction. **What to expect**: a first λ that is wrong,
+# then a better one. Train your `SAE` with your `sae_loss` on the middle layer so that on held-out lines
+#
+# - **FVU ≤ 0.35**, the fraction of variance unexplained: Σ‖x − x̂‖² / Σ‖x − mean‖², 0 is perfect and 1 is what the mean
+#   alone gets;
+# - **L0 ≤ 128** active latents per token;
+# - at most **25%** dead latents, which never fire.
+#
+# `sae.train` runs the loop: it scales activations to a mean norm of √d_in, shuffles, and keeps decoder rows at norm 1.
+# You choose λ, steps and learning rate; any other architecture of your own is welcome too. One minute of training is
+# enough on two cores.
+#
+# <details><summary>Hint</summary>
+#
+# Begin with λ between 1 and 10. L0 too high: λ up. FVU too high: λ down, or more steps. The progress bar shows both.
+#
+# </details>
+
+# %% task="2.3" points=1
+torch.manual_seed(0)
+### BEGIN SOLUTION
+my_sae = SAE(d_model, 8 * d_model).to(setting.device)
+my_config = sae.TrainConfig(steps=sizes.relu_steps, batch_size=sizes.batch_size, lr=2e-3)
+my_history = sae.train(my_sae, train_middle, lambda x, x_hat, h: sae_loss(x, x_hat, h, 4.0), my_config, "my SAE")
+### END SOLUTION
+print(sae.evaluate(my_sae, test_middle))
+
+# %% task="2.3" role="check"
+checks.task_2_3(model, my_sae, test_middle, quick)
+
+# %% [markdown]
+# ## The reference: TopK
+#
+# Instead of a penalty, keep the k largest latents and drop the rest (Gao et al. 2024): L0 is k by construction, and
+# nothing shrinks the latents that stay. Expect a lower FVU than yours at a fraction of the L0. First the middle
+# layer, then the original's last layer.
+
+# %%
+torch.manual_seed(0)
+config = sae.TrainConfig(steps=sizes.steps, batch_size=sizes.batch_size)
+reference = sae.TopK(d_model, 8 * d_model, k=32).to(setting.device)
+history = sae.train(reference, train_middle, config=config, progress="TopK, middle layer")
+middle_marks = sae.evaluate(reference, test_middle)
+print(middle_marks)
+
+# %%
+last_reference = sae.TopK(d_model, 8 * d_model, k=32).to(setting.device)
+last_history = sae.train(last_reference, train_last, config=config, progress="TopK, last layer")
+last_marks = sae.evaluate(last_reference, test_last)
+print(last_marks)
+
+# %% [markdown]
+# L0 and FVU during training. A ReLU SAE begins dense and is pressed down; TopK has its L0 from the first step.
+
+# %%
+plots.training({"TopK, middle layer": history, "TopK, last layer": last_history})
+
+# %% [markdown]
+# How often do latents fire? Expect a hill around one token in a hundred for TopK, and for the original's SAE a heap at
+# the right end: latents that fire on nearly everything.
+
+# %%
+my_marks = sae.evaluate(my_sae, test_middle)
+plots.density(
+    {"original, last layer": original_marks.density, "mine, middle": my_marks.density, "TopK, middle": middle_marks.density}
+)
+
+# %% [markdown]
+# And the lie, measured: the same SAE, with the sinks left out and with the sinks in the sum.
+
+# %%
+with_sinks = sae.evaluate(reference, test_middle, keep_sinks=True)
+print(f"FVU without sinks {middle_marks.fvu:.3f}, with sinks {with_sinks.fvu:.3f}")
+print(f"share of the training variance that the sinks hold: {sink_share:.0%}")
+
+# %% [markdown]
+# ## Do latents mean anything?
+#
+# A good FVU doesn't say so. So ask something that a rule can decide: is this token a month, a digit, a food word, the
+# first word of a sentence? For each of these labels, take the best single latent and see how well "it fires" predicts
+# the label (F1: 1 is perfect). Beside it, the best single raw neuron of the residual stream, with either sign.
+
+# %%
+labels = features.token_labels(model, test_middle)
+names, truth = labels.frequent(at_least=20)
+print(len(names), "labels with at least 20 tokens:", ", ".join(names[:8]), "…")
+
+# %%
+kept = ~test_middle.is_sink
+latent_f1, best_latents = sae.best_f1(reference.encode, test_middle.values[kept], truth[:, kept])
+neuron_f1, _ = sae.best_f1(lambda x: x, test_middle.values[kept], truth[:, kept], both_signs=True)
+plots.label_scores(names, latent_f1, neuron_f1, "middle layer: which label does one feature know?")
+
+# %%
+last_f1, _ = sae.best_f1(last_reference.encode, test_last.values[kept], truth[:, kept])
+last_neuron_f1, _ = sae.best_f1(lambda x: x, test_last.values[kept], truth[:, kept], both_signs=True)
+print(f"mean F1, middle layer: latents {latent_f1.mean():.2f}, neurons {neuron_f1.mean():.2f}")
+print(f"mean F1, last layer:   latents {last_f1.mean():.2f}, neurons {last_neuron_f1.mean():.2f}")
+
+# %%
+label_figures = {
+    "labels": len(names),
+    "middle: labels where latent beats neuron": int((latent_f1 > neuron_f1).sum()),
+    "middle: mean F1 of latents": latent_f1.mean(),
+    "middle: mean F1 of neurons": neuron_f1.mean(),
+    "last: labels where latent beats neuron": int((last_f1 > last_neuron_f1).sum()),
+    "last: mean F1 of latents": last_f1.mean(),
+    "last: mean F1 of neurons": last_neuron_f1.mean(),
+}
+report(
+    "2.3",
+    original_sae=original_marks.figures(),
+    reference_middle=middle_marks.figures(),
+    reference_last=last_marks.figures(),
+    fvu_with_sinks=with_sinks.fvu,
+    sink_share_of_variance=sink_share,
+    labels=label_figures,
+)
+
+# %% [markdown]
+# ## Task 2.4: top contexts (0.5 points)
+#
+# **What you learn**: to look at a latent. **What to expect**: traps; the original fell into two of them.
+#
+# Return the indices of the `k` tokens on which a latent fires most strongly, strongest first,
+#
+# - **at most one per line** (`text_ids`), or five hits in one paragraph pass for a pattern;
+# - **only activations above 0**: a dead latent has no contexts, and sorting its zeros gives five random tokens, which
+#   is what the original printed for its dead latents;
+# - **no special tokens** (`special_ids`), which stand for no text. If a line's strongest token is special, its
+#   strongest ordinary one counts.
+#
+# <details><summary>Hint</summary>
+#
+# Walk through `latent.argsort(descending=True)` and remember which lines you have seen. Stop at the first zero.
+#
+# </details>
+
+
+# %% task="2.4" points=0.5
+def top_contexts(
+    latent: Float[Tensor, "n"],
+    text_ids: Int[Tensor, "n"],
+    token_ids: Int[Tensor, "n"],
+    special_ids: set[int],
+    k: int = 5,
+) -> list[int]:
+    """Rows of the k strongest activations: one per line, above 0, no special tokens."""
+    ### BEGIN SOLUTION
+    chosen, seen_lines = [], set()
+    for row in latent.argsort(descending=True).tolist():
+        if latent[row] <= 0 or len(chosen) == k:
+            break
+        line_id = int(text_ids[row])
+        if line_id not in seen_lines and int(token_ids[row]) not in special_ids:
+            seen_lines.add(line_id)
+            chosen.append(row)
+    return chosen
+    ### END SOLUTION
+
+
+# %% task="2.4" role="check"
+checks.task_2_4(top_contexts)
+
+# %% [markdown]
+# ## Read the latents
+#
+# A small helper around your function: contexts of a latent over all harvested tokens. The peak token stands in
+# brackets; the darker a token, the more the latent fires on it.
+
+# %%
+special_ids = hooks.special_ids(model)
+
+
+def contexts_of(latent_index: int, k: int = 5):
+    values = features.latent_values(reference, middle, [latent_index])[:, 0]
+    values[middle.is_sink] = 0
+    rows = top_contexts(values, middle.text_ids, middle.token_ids, special_ids, k)
+    return [features.context(model, middle, values, row) for row in rows]
+
+
+# %% [markdown]
+# First latents 0, 1 and 2, as in the original: a fair sample, since nobody chose them.
+
+# %%
+plots.contexts({f"latent {i}": contexts_of(i) for i in range(3)})
+
+# %% [markdown]
+# Then five that a rule points to: for five labels, the latent that knows the label best. Cover the titles and guess.
+
+# %%
+ranked = latent_f1.argsort(descending=True).tolist()
+distinct = list({int(best_latents[i]): i for i in reversed(ranked)}.items())[::-1]
+shown = distinct[:5]
+plots.contexts({f"latent {latent} (best for {names[i]!r}, F1 {latent_f1[i]:.2f})": contexts_of(latent) for latent, i in shown})
+
+# %% [markdown]
+# And some that no rule was asked about: alive, neither rare nor everywhere, firing in many lines. Most of what an SAE
+# finds is here. What do *they* mean? `HOMEWORK` latents of your own: change the seed.
+
+# %%
+stats = features.latent_stats(reference, test_middle)
+usable = ((stats.density > 0.001) & (stats.density < 0.02) & (stats.lines >= 5)).nonzero()[:, 0]
+sample = usable[torch.randperm(len(usable), generator=torch.Generator().manual_seed(1))[:4]].tolist()
+plots.contexts({f"latent {i}": contexts_of(i) for i in sample or [0]})
+
+# %% [markdown]
+# ## Task 2.5: what three latents mean (1 point, written)
+#
+# Choose three latents, at least one of which no label pointed to. The next cell says what to write.
+
+# %% [markdown] task="2.5" points=1 role="written"
+# For each latent: its number; what you say it means, in one sentence; **evidence for** (quote two contexts); and
+# **evidence against** or a test that could have proven you wrong: a context that doesn't fit, a token on which it
+# should have fired and didn't. Say how sure you are. A latent without a clear meaning is a valid finding if you show
+# why.
+#
+# <!-- BEGIN SOLUTION -->
+# *(Numbers depend on the run; these are readings of the figures above.)*
+#
+# **The latent best for a month label.** It fires on names of months inside dates. For: every top context has a month in
+# brackets, whatever the genre. Against: I looked for other capitalised words in the same place (weekdays, names) among
+# the contexts and found none, but modal "may" would be the hard case, and the top contexts alone can't show it. Quite
+# sure; F1 against the rule says how sure.
+#
+# **The latent best for a family label.** It fires on words for relatives. For: "my[ mother]", "his[ daughter]" are among
+# the top contexts, in letters as well as in reviews. Against: if it only knew the word after a possessive, it would
+# fire on "my[ house]" too; the neighbours of the peak stay white, so it doesn't. Fairly sure.
+#
+# **A latent from the random sample.** Its top contexts share a grammatical place rather than a topic, and the fourth and
+# fifth are already hard to bring under one heading. I can't name it in one sentence without leaving a context out; five
+# top contexts flatter a latent, and the middle of its range looks more mixed. Not sure.
+# <!-- END SOLUTION -->
+
+# %% [markdown] task="2.5" role="rubric"
+# **Rubric (1 point): for each of the three latents a third**
+#
+# - 0.1: a claim that could be wrong, in one sentence, about tokens *and* where they stand.
+# - 0.1: evidence for: two quoted contexts of the student's own run that fit the claim.
+# - 0.13: evidence against: a counterexample, or a test that would have shown the claim false and its result. Repeating
+#   the evidence for with other words is 0.
+# - An unclear latent, shown to be unclear, gets full marks. A confident story about a dead latent gets none.
+
+# %% [markdown]
+# ## Bonus 2.6: steer with a latent (1 point)
+#
+# **What you learn**: whether a latent is a cause or only a correlate. **What to expect**: a model that can't stop
+# talking about one thing.
+#
+# A latent's decoder row is a direction of the residual stream. Add it while the model writes, as in notebook 1. Choose
+# a label (`data.labels.LABELS` has them all), a latent and a strength, so that the share of texts with a word of that
+# label **rises by at least 0.3**, at no more than 3 times the perplexity.
+#
+# <details><summary>Hint</summary>
+#
+# A strength is a norm here: compare it with the median norm of the activations. Topics (food, music, family, war) are
+# easier than grammar. Read the texts.
+#
+# </details>
+
+
+# %% task="2.6" points=1 bonus=true
+def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]:
+    """One hook on `middle_name` that adds strength × the latent's decoder row at the last position."""
+    ### BEGIN SOLUTION
+    direction = strength * module.W_dec[latent_index].detach()
+
+    def push_latent(resid, hook):
+        resid[:, -1, :] += direction.to(resid)
+        return resid
+
+    return [(middle_name, push_latent)]
+    ### END SOLUTION
+
+
+### BEGIN SOLUTION
+topics = [name for name in ("food word", "music word", "family word", "body word", "colour") if name in names]
+bonus_label = max(topics or names, key=lambda name: latent_f1[names.index(name)])
+bonus_latent = int(best_latents[names.index(bonus_label)])
+bonus_coefficient = 0.8 * norms.median().item()
+### END SOLUTION
+print(f"label {bonus_label!r}, latent {bonus_latent}, strength {bonus_coefficient:.0f}")
+
+# %%
+prompts = data.PROMPTS[: sizes.prompts]
+hook_sets = [[], make_latent_hooks(reference, bonus_latent, bonus_coefficient)]
+unsteered, steered = hooks.generate_many(model, prompts, hook_sets, sizes.new_tokens, progress="steer")
+for before, after in list(zip(unsteered, steered, strict=True))[:5]:
+    print(f"{before.prompt} …\n   unsteered:{before.text!r}\n   steered:  {after.text!r}")
+
+# %% task="2.6" role="check"
+checks.task_2_6(model, unsteered, steered, bonus_label, quick)
+
+# %% [markdown]
+# ## Bonus 2.7: beat the reference (1 point)
+#
+# Train an SAE that explains more of the held-out middle layer than `reference` does, with no more active latents per
+# token: a lower FVU at the same L0. Longer, wider, better scheduled, another architecture: anything goes, except
+# training on held-out lines.
+
+# %% task="2.7" points=1 bonus=true
+### BEGIN SOLUTION
+bonus_sae = copy.deepcopy(reference)  # another round for the same SAE: its learning rate had fallen to 0
+more = sae.TrainConfig(steps=max(10, sizes.steps // 3), batch_size=sizes.batch_size, lr=7e-4, seed=1)
+sae.train(bonus_sae, train_middle, config=more, progress="once more")
+### END SOLUTION
+print(sae.evaluate(bonus_sae, test_middle))
+
+# %% task="2.7" role="check"
+checks.task_2_7(model, bonus_sae, reference, test_middle, quick)
