@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -51,12 +54,26 @@ def execute(book: NotebookNode, cwd: Path, on_cell: Callable[[NotebookNode], Non
         on_cell_execute=begin,
         on_cell_executed=end,
     )
-    try:
-        client.execute()
-    except (CellExecutionError, DeadKernelError) as error:
-        result.failed_cell = started[-1][0] if started else 0
-        result.error = _error_text(book.cells[result.failed_cell], error)
+    with _sockets(client):
+        try:
+            client.execute()
+        except (CellExecutionError, DeadKernelError) as error:
+            result.failed_cell = started[-1][0] if started else 0
+            result.error = _error_text(book.cells[result.failed_cell], error)
     return result
+
+
+@contextmanager
+def _sockets(client: NotebookClient) -> Iterator[None]:
+    """Let the kernel talk over files of ours, where there are such: a TCP port is open to all who use the machine,
+    and the kernel warns of it in the middle of the progress bar."""
+    if os.name != "posix":
+        yield
+        return
+    with TemporaryDirectory(prefix="kernel-") as folder:
+        manager = client.create_kernel_manager()
+        manager.transport, manager.ip = "ipc", f"{folder}/socket"
+        yield
 
 
 def _error_text(cell: NotebookNode, error: Exception) -> str:

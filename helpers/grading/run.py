@@ -1,7 +1,8 @@
 """Both solutions end to end: ``python -m helpers.grading.run``, or ``make run``.
 
 Builds the solutions from their masters, executes them, and writes to ``build/``: ``run/NN_name.ipynb`` (executed,
-as far as it got), ``run/NN_name.html``, and ``run.json`` with the figures that the cells reported
+as far as it got), ``run/NN_name.html`` (pictures and styles inside; only formulas are set by MathJax from the
+net, without which they stay TeX), and ``run.json`` with the figures that the cells reported
 (:func:`helpers.report.report`). Prints one row per task. The exit status is 0 only when every cell ran and no check
 failed.
 
