@@ -72,6 +72,7 @@ def harvest(
     hook_names: str | Sequence[str],
     context: int | None = None,
     too_long: str = "error",
+    max_tokens: int | None = None,
     progress: bool = True,
 ):
     """Run the model on every line and keep the activations of one hook point, or of several.
@@ -83,6 +84,7 @@ def harvest(
         hook_names: points whose activations are ``[batch pos d_model]``, such as ``"blocks.15.hook_resid_pre"``.
         context: longest line in tokens, BOS counted; ``None`` takes the model's context.
         too_long: what to do with a longer line: ``"error"``, or ``"cut"`` it there.
+        max_tokens: take no more lines once there are so many tokens, BOS not counted.
 
     Returns:
         :class:`Activations` in fp32 on the CPU; for a list of names a dict by name.
@@ -94,7 +96,7 @@ def harvest(
     names = [hook_names] if isinstance(hook_names, str) else list(hook_names)
     for name in names:
         check_name(model, name)
-    rows = _tokenise(model, texts, context or model.cfg.n_ctx, too_long)
+    rows = _tokenise(model, texts, context or model.cfg.n_ctx, too_long, max_tokens)
     found: dict[str, list[Tensor]] = {name: [None] * len(rows) for name in names}
     bar = tqdm(total=sum(map(len, rows)), unit="tok", desc="harvest", disable=not progress)
     for indices in _batches(rows):
@@ -108,12 +110,12 @@ def harvest(
     return result[names[0]] if isinstance(hook_names, str) else result
 
 
-def _tokenise(model, texts, context: int, too_long: str) -> list[Int[Tensor, "pos"]]:
+def _tokenise(model, texts, context: int, too_long: str, max_tokens: int | None) -> list[Int[Tensor, "pos"]]:
     if isinstance(texts, str) or not len(texts):
         raise HarvestError(f"texts={texts!r}: give a list with at least one line of text.")
     if too_long not in ("error", "cut"):
         raise HarvestError(f"too_long={too_long!r}: choose 'error' or 'cut'.")
-    rows = []
+    rows, tokens = [], 0
     for i, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
             raise HarvestError(f"Line {i} is {text!r}: every line must be text that isn't blank.")
@@ -124,6 +126,9 @@ def _tokenise(model, texts, context: int, too_long: str) -> list[Int[Tensor, "po
                 f"split it, or pass too_long='cut' to keep its first {context} tokens."
             )
         rows.append(ids[:context])
+        tokens += len(rows[-1]) - 1
+        if max_tokens is not None and tokens >= max_tokens:
+            break
     return rows
 
 

@@ -17,20 +17,20 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much the notebooks do. Steps, batch sizes and lines; tokens are counted without BOS."""
+    """How much the notebooks do. Tokens are counted without BOS."""
 
     prompts: int  # prompts per point of a dose-response curve
     new_tokens: int  # tokens per completion
     heads: int  # attention heads that are tried one by one
-    lines: int  # lines of text that are harvested
+    tokens: int  # tokens whose activations are harvested
     steps: int  # training steps of a reference SAE
     batch_size: int  # tokens per training step
-    relu_steps: int  # training steps of the student's dense SAE, which costs four times as much per step
+    relu_steps: int  # training steps of the student's dense SAE, which costs several times as much per step
 
 
-QUICK = Sizes(prompts=8, new_tokens=8, heads=6, lines=600, steps=60, batch_size=512, relu_steps=40)
-FULL = Sizes(prompts=40, new_tokens=20, heads=27, lines=3000, steps=800, batch_size=2048, relu_steps=300)
-FULL_GPU = Sizes(prompts=40, new_tokens=20, heads=135, lines=100_000, steps=4000, batch_size=4096, relu_steps=4000)
+QUICK = Sizes(prompts=8, new_tokens=8, heads=4, tokens=12_000, steps=60, batch_size=512, relu_steps=40)
+FULL = Sizes(prompts=40, new_tokens=20, heads=12, tokens=92_000, steps=800, batch_size=2048, relu_steps=300)
+FULL_GPU = Sizes(prompts=40, new_tokens=20, heads=90, tokens=2_000_000, steps=4000, batch_size=4096, relu_steps=4000)
 
 
 @dataclass(frozen=True)

@@ -59,22 +59,24 @@ print(f"{n_layers} layers, d_model {d_model}")
 # model meets the words it knows. `HOMEWORK_TEXT=wikitext` takes WikiText-2 from the hub, as the original did.
 
 # %%
-lines = data.lines(setting.text, n=sizes.lines)
+lines = data.lines(setting.text)
 print(len(lines), "lines")
 for line in lines[:3]:
     print("·", line[:110])
 
 # %% [markdown]
 # Now the activations: one row per token, at two points of the model. The original took the last layer; the middle
-# layer, where the model has read but not yet decided what to say, is usually richer. One run gives both. Expect a
-# minute or two on two cores.
+# layer, where the model has read but not yet decided what to say, is usually richer. One run gives both, line by
+# line until there are enough tokens. Expect a minute or two on two cores.
 #
 # `text_ids` is the original's token → sentence map: it says which line each row came from.
 
 # %%
 middle_name = f"blocks.{n_layers // 2}.hook_resid_pre"
 last_name = f"blocks.{n_layers - 1}.hook_resid_pre"
-harvested = harvest(model, lines, [middle_name, last_name], context=min(256, model.cfg.n_ctx), too_long="cut")
+harvested = harvest(
+    model, lines, [middle_name, last_name], context=min(256, model.cfg.n_ctx), too_long="cut", max_tokens=sizes.tokens
+)
 middle, last = harvested[middle_name], harvested[last_name]
 print(f"{len(middle)} tokens × {d_model}; row 100 is token {middle.positions[100]} of line {middle.text_ids[100]}")
 

@@ -20,7 +20,7 @@ ENOUGH_PROMPTS = 20  # with fewer, a share moves by 5 points with one prompt, an
 def _verdict(task: str, problems: Sequence[str], key: str, **figures) -> None:
     report(task, passed=not problems, key=key, **figures)
     if problems:
-        raise _failed(task, " ".join(problems))
+        raise CheckFailed(" ".join(problems), task)
 
 
 def _failed(task: str, message: str) -> CheckFailed:

@@ -28,7 +28,7 @@ class TrainConfig:
 
     steps: int = 800
     batch_size: int = 2048
-    lr: float = 1e-3
+    lr: float = 2e-3
     seed: int = 0
     warmup: float = 0.05  # share of the steps in which the learning rate rises from 0
     decay: float = 0.3  # share of the steps in which it falls to 0 again
