@@ -99,23 +99,24 @@ def task_1_2(make_steering_hooks: Callable, generate_with_steering: Callable) ->
     model = toy_model()
     with left_as_it_was(model, HOOKS_NAME):
         check_hooks(make_steering_hooks, model)
-    with left_as_it_was(model, NAME):
-        _check_texts(generate_with_steering, model)
+    _check_texts(generate_with_steering, model)
 
 
 def _check_texts(generate: Callable, model) -> None:
     vectors = _vectors(model)
-    plain = [_words(generate, model, vectors, PLAIN) for _ in range(2)]
+    with left_as_it_was(model, NAME):  # the questions alone: hooks that are left on would spoil the check's own runs
+        plain = [_words(generate, model, vectors, PLAIN) for _ in range(2)]
+        written = [_words(generate, model, vectors, case) for case in CASES]
+        ending = _words(generate, model, vectors, ENDING)
     if plain[0] != plain[1]:
         raise CheckFailed("two runs give two texts: take the most likely token (argmax), don't draw one.")
-    written = [_words(generate, model, vectors, case) for case in CASES]
     toy = _Toy(model, vectors)
     if not all(toy.obeys(case, ids, RIGHT) for case, ids in zip(CASES, written, strict=True)):
         raise CheckFailed(_diagnosis(toy, written))
     if not toy.obeys(PLAIN, plain[0], RIGHT):
         raise CheckFailed("with coefficient 0 the text must be the one that the unsteered model writes greedily, and it isn't.")
-    _check_length(toy, written + plain)
-    _check_ending(toy, _words(generate, model, vectors, ENDING))
+    _check_length(written + plain)
+    _check_ending(toy, ending)
 
 
 def _vectors(model) -> torch.Tensor:
@@ -216,7 +217,7 @@ def _diagnosis(toy: _Toy, written: list[list[int]]) -> str:
     )
 
 
-def _check_length(toy: _Toy, written: list[list[int]]) -> None:
+def _check_length(written: list[list[int]]) -> None:
     lengths = {len(ids) for ids in written}
     if lengths != {NEW_TOKENS}:
         found = " or ".join(str(length) for length in sorted(lengths))
