@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from helpers.hooks import Hook, generate_many
 from helpers.steering import score
@@ -65,11 +64,8 @@ def try_heads(
     max_new_tokens: int = 20,
 ) -> dict[Head, float]:
     """For each head the shift: share of positive completions (VADER) pushed by +norm minus that by −norm."""
-    shifts = {}
-    for head in tqdm(heads, desc="heads", unit="head"):
-        hook_sets = [head_hooks(model, vectors, head, sign * norm) for sign in (1, -1)]
-        up, down = score(
-            generate_many(model, list(prompts), hook_sets, max_new_tokens), (norm, -norm), with_judge=False
-        )
-        shifts[head] = up.positive - down.positive
-    return shifts
+    signs = (1, -1)
+    hook_sets = [head_hooks(model, vectors, head, sign * norm) for head in heads for sign in signs]
+    rows = generate_many(model, list(prompts), hook_sets, max_new_tokens, progress="heads")
+    points = score(rows, [sign * norm for _ in heads for sign in signs], with_judge=False)
+    return {head: points[2 * i].positive - points[2 * i + 1].positive for i, head in enumerate(heads)}

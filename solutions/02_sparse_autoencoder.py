@@ -200,7 +200,7 @@ def original_loss(x, x_hat, h):
     return nn.functional.mse_loss(x_hat, x) + 1e-3 * h.abs().mean()
 
 
-few = train_last.without_sinks()[: sizes.batch_size * 2]
+few = train_last.without_sinks()[: sizes.batch_size]
 original_sae = SAE(d_model, 8 * d_model).to(setting.device)
 whole = sae.TrainConfig(steps=50, batch_size=len(few), normalize=False, unit_norm_decoder=False, warmup=0, decay=0)
 sae.train(original_sae, few, original_loss, whole, progress="original")
@@ -222,21 +222,22 @@ print(original_marks)
 # - at most **25%** dead latents, which never fire.
 #
 # `sae.train` runs the loop: it scales activations to a mean norm of √d_in, shuffles, and keeps decoder rows at norm 1.
-# You choose λ, steps and learning rate; any other architecture of your own is welcome too. One minute of training is
+# You choose λ, steps and learning rate; any other architecture of your own is welcome too. Leave the module in `my_sae`
+# and what `sae.train` returns in `my_history`. One minute of training is
 # enough on two cores.
 #
 # <details><summary>Hint</summary>
 #
-# Begin with λ between 1 and 10. L0 too high: λ up. FVU too high: λ down, or more steps. The progress bar shows both.
+# Begin with λ between 0.5 and 5, and with fewer latents than the reference has: dense training is slow. L0 too high: λ up. FVU too high: λ down, or more steps. The progress bar shows both.
 #
 # </details>
 
 # %% task="2.3" points=1
 torch.manual_seed(0)
 ### BEGIN SOLUTION
-my_sae = SAE(d_model, 8 * d_model).to(setting.device)
-my_config = sae.TrainConfig(steps=sizes.relu_steps, batch_size=sizes.batch_size, lr=2e-3)
-my_history = sae.train(my_sae, train_middle, lambda x, x_hat, h: sae_loss(x, x_hat, h, 4.0), my_config, "my SAE")
+my_sae = SAE(d_model, 4 * d_model).to(setting.device)
+my_config = sae.TrainConfig(steps=sizes.relu_steps, batch_size=sizes.batch_size // 2, lr=3e-3)
+my_history = sae.train(my_sae, train_middle, lambda x, x_hat, h: sae_loss(x, x_hat, h, 1.3), my_config, "my SAE")
 ### END SOLUTION
 print(sae.evaluate(my_sae, test_middle))
 
@@ -268,7 +269,7 @@ print(last_marks)
 # L0 and FVU during training. A ReLU SAE begins dense and is pressed down; TopK has its L0 from the first step.
 
 # %%
-plots.training({"TopK, middle layer": history, "TopK, last layer": last_history})
+plots.training({"mine, middle layer": my_history, "TopK, middle layer": history, "TopK, last layer": last_history})
 
 # %% [markdown]
 # How often do latents fire? Expect a hill around one token in a hundred for TopK, and for the original's SAE a heap at
