@@ -172,7 +172,7 @@ def _breaks_a_rule(question: _Question, indices: list[int]) -> str | None:
     values = question.values_at(indices)
     if any(question.tokens[i] in question.special for i in indices):
         return f"a special token is among the contexts: skip tokens whose id is in special_ids ({TENSORS_IN_SETS})."
-    if question.trap == "negative" and (values < 0).any() and np.allclose(sorted(-np.abs(values)), -np.abs(values)):
+    if question.trap == "negative" and (values[:1] < 0).any() and np.allclose(sorted(-np.abs(values)), -np.abs(values)):
         return "the largest |activation| is taken: negative values aren't active, take the largest values above 0."
     if (values < 0).any():
         return "negative activations are among the contexts: only values above 0 count."
@@ -201,7 +201,7 @@ def _wrong_number(question: _Question, indices: list[int], expected: np.ndarray)
         return f"`k` is ignored: with k={k} there are {len(indices)} contexts."
     if len(indices) >= len(expected):
         return None
-    if question.trap == "default k":
+    if question.trap in ("order", "default k"):
         return f"without `k` there are {len(indices)} contexts: its default is 5."
     if question.trap == "special first":
         return (
