@@ -47,17 +47,21 @@ class Activations:
         return self[~self.is_sink]
 
     def split(self, held_out: float = 0.1) -> tuple[Activations, Activations]:
-        """Train and held-out part, cut between lines, so that no line is in both.
+        """Train and held-out part: every tenth line (for 0.1) is held out whole.
+
+        No line is in both, but lines of one document can be, as with lines drawn at random.
 
         Raises:
             HarvestError: when one of the parts would be empty.
         """
-        last = int(self.text_ids.max())
-        first_held_out = min(last, round((last + 1) * (1 - held_out)))
-        is_train = self.text_ids < first_held_out
-        if not is_train.any() or is_train.all():
-            raise HarvestError(f"{last + 1} lines can't be split with held_out={held_out}: harvest more lines.")
-        return self[is_train], self[~is_train]
+        every = round(1 / held_out) if 0 < held_out <= 0.5 else 0
+        is_test = self.text_ids % every == every - 1 if every else torch.zeros(len(self), dtype=torch.bool)
+        if not is_test.any() or is_test.all():
+            lines = int(self.text_ids.max()) + 1
+            raise HarvestError(
+                f"{lines} lines can't be split with held_out={held_out}: use a share of at most 0.5 and more lines than 1 / share."
+            )
+        return self[~is_test], self[is_test]
 
 
 def mark_sinks(values: Float[Tensor, "n d_model"]) -> Bool[Tensor, "n"]:

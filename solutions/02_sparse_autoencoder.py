@@ -99,7 +99,7 @@ print(f"{int(middle.is_sink.sum())} of {len(middle)} tokens are sinks; they hold
 # This is how a good number can lie. An SAE that spends one latent on the sinks explains most of the variance and has
 # understood nothing. So sinks are marked, and training and figures leave them out.
 #
-# The last tenth of the lines is held out: nothing is trained on it, everything is measured on it.
+# Every tenth line is held out: nothing is trained on it, and what is measured is measured on it.
 
 # %%
 train_middle, test_middle = middle.split(held_out=0.1)
