@@ -2,8 +2,9 @@
 
 The judge is smollm2. It is shown two reviews with their sentiment and asked for the sentiment of a
 third text; the score is the difference of the logits of ' positive' and ' negative', averaged over
-several such prompts. Content-free texts set the zero (contextual calibration: Zhao et al. 2021,
-"Calibrate Before Use"). How often it is right on texts of known sentiment:
+several such prompts. A model leans to one answer whatever the text, so each prompt has a zero of its
+own: the median score of sentences from the written corpus's reviews, as many positive as negative.
+How often the judge is right on texts of known sentiment:
 
     python -m helpers.sentiment POSITIVE.txt NEGATIVE.txt
 """
@@ -11,6 +12,7 @@ several such prompts. Content-free texts set the zero (contextual calibration: Z
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +33,7 @@ PROMPTS = (
 )
 QUESTION = "\nSentiment:"
 ANSWERS = (" positive", " negative")
-CONTENT_FREE = ("N/A", "It was.", "This is a text.", "There was one and then the other.")
+SMOLLM2_ZEROS = (1.21, 0.03)  # what `calibrate` gives for smollm2 in bf16
 BATCH = 32
 LONGEST = 200  # tokens of a text that are read
 
@@ -65,10 +67,24 @@ def judge_model():
     return load_model("smollm2", dtype=settings().dtype)
 
 
-@lru_cache(maxsize=4)
 def _zeros(model) -> Float[Tensor, "prompts"]:
-    """What each prompt scores when the text says nothing."""
-    return torch.stack([_score(model, prompt, CONTENT_FREE, False).mean() for prompt in PROMPTS])
+    """Each prompt's zero; known for smollm2, measured once for another model."""
+    is_smollm2 = (model.cfg.n_layers, model.cfg.d_model, model.cfg.d_vocab) == (30, 576, 49152)
+    return torch.tensor(SMOLLM2_ZEROS) if is_smollm2 else calibrate(model)
+
+
+@lru_cache(maxsize=4)
+def calibrate(model, each: int = 120) -> Float[Tensor, "prompts"]:
+    """Per prompt the median score of ``each`` positive and ``each`` negative reviews' last sentences."""
+    from helpers.data import documents
+
+    last = {tone: [_last_sentence(d["text"]) for d in documents() if d["tone"] == tone] for tone in ("positive", "negative")}
+    texts = last["positive"][:each] + last["negative"][:each]
+    return torch.stack([_score(model, prompt, texts, True).median() for prompt in PROMPTS])
+
+
+def _last_sentence(text: str) -> str:
+    return re.split(r"(?<=[.!?])\s+", text.strip())[-1]
 
 
 @torch.inference_mode()
