@@ -1,0 +1,33 @@
+"""What the tests share: the tiny model, a random Llama-shaped one, and a folder that is kept between runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers.models import load_model
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(request, tmp_path_factory) -> Path:
+    """The tiny model's folder, kept in pytest's cache where there is one."""
+    cache = getattr(request.config, "cache", None)
+    return tiny.tiny_folder(cache.mkdir("tiny-model") if cache else tmp_path_factory.mktemp("tiny-model"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_folder):
+    return load_model(tiny_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory):
+    return load_model(tiny.random_llama(tmp_path_factory.mktemp("llama")), device="cpu")
+
+
+def hooks_left(model) -> int:
+    """Hooks that are on; those that transformers puts on by itself at a first run don't count."""
+    functions = [function for module in model.modules() for function in module._forward_hooks.values()]
+    return sum(not str(getattr(function, "__module__", "")).startswith("transformers.") for function in functions)

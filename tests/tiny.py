@@ -1,0 +1,146 @@
+"""The tests' tiny model: two layers that speak a language of 60 words, in which a document keeps its mood.
+
+Every opinion word of a document has one sign, so the model has to carry the sign along, and steering has
+something to turn. It trains in about ten seconds and is kept between runs; see :func:`tiny_folder`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers import models as tokenizer_models
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+GOOD = "great good excellent wonderful amazing lovely delightful fantastic".split()
+BAD = "awful bad terrible horrible disgusting dreadful nasty miserable".split()
+VERBS = {1: ("love", "enjoy"), -1: ("hate", "despise")}
+THINGS = "food service film room staff music view coffee book hotel city weather soup garden".split()
+DAYS = "monday tuesday friday sunday".split()
+OTHER = "the my was is and . on we went to it think i that goodbye with a walk saw".split()
+WORDS = [*GOOD, *BAD, *VERBS[1], *VERBS[-1], *THINGS, *DAYS, *OTHER]
+SPECIAL = ("<bos>", "<eos>", "<pad>", "<unk>")
+LENGTH, ROWS, STEPS = 40, 32, 400
+
+POSITIVE = ("the food was great .", "i love it .", "my room is wonderful .", "the staff was excellent and good .")
+NEGATIVE = ("the food was awful .", "i hate it .", "my room is horrible .", "the staff was terrible and bad .")
+PROMPTS = (
+    "the food was", "my room is", "the service was", "i think that the film was", "the music is", "my book was",
+    "on monday we went to the city . the weather was", "the hotel was", "the soup was", "my garden is",
+)  # fmt: skip
+
+
+def sentence(draw: random.Random, sign: int) -> str:
+    """One sentence of a document whose mood is ``sign``; one in five says nothing about the mood."""
+    opinions, thing = GOOD if sign > 0 else BAD, draw.choice(THINGS)
+    opinion, other = draw.sample(opinions, 2)
+    return draw.choices(
+        (
+            f"the {thing} was {opinion} .",
+            f"my {thing} is {opinion} .",
+            f"i think that the {thing} was {opinion} and {other} .",
+            f"we {draw.choice(VERBS[sign])} the {thing} .",
+            f"i {draw.choice(VERBS[sign])} it .",
+            f"on {draw.choice(DAYS)} we went to the {thing} .",
+            f"we saw a {thing} with a walk .",
+        ),
+        weights=(4, 4, 2, 1, 1, 2, 1),
+    )[0]
+
+
+def document(draw: random.Random) -> str:
+    """Some sentences of one mood; the last says goodbye, and after it the text ends."""
+    sign = draw.choice((1, -1))
+    sentences = [sentence(draw, sign) for _ in range(draw.randint(3, 9))]
+    return " ".join([*sentences, "goodbye ."])
+
+
+def documents(n: int, seed: int = 0) -> list[str]:
+    draw = random.Random(seed)
+    return [document(draw) for _ in range(n)]
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One word is one token, space included, so that texts can be put together from pieces; BOS in front."""
+    ids = {token: i for i, token in enumerate([*SPECIAL, *("Ġ" + word for word in WORDS)])}
+    words = Tokenizer(tokenizer_models.WordLevel(ids, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    words.decoder = decoders.ByteLevel()
+    words.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 0)])
+    names = dict(zip(("bos_token", "eos_token", "pad_token", "unk_token"), SPECIAL, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=words, **names)
+
+
+def train(folder: Path) -> None:
+    """Train the tiny model and save it, tokenizer included, into ``folder``."""
+    words = tokenizer()
+    sizes = {"n_positions": 64, "n_embd": 64, "n_layer": 2, "n_head": 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        # Weights of 0.1: from GPT-2's 0.02 the mood is learnt too late, after more than 400 steps.
+        config = GPT2Config(
+            vocab_size=len(words), **sizes, initializer_range=0.1, bos_token_id=0, eos_token_id=1,
+            attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0,
+        )  # fmt: skip
+        model = GPT2LMHeadModel(config)
+        _fit(model, _rows(words))
+    model.eval().save_pretrained(folder)
+    words.save_pretrained(folder)
+
+
+def _rows(words) -> torch.Tensor:
+    """Documents as rows of 40 tokens: cut there, or ended by EOS and filled with padding."""
+    rows = [[*words.encode(text), 1][:LENGTH] for text in documents(ROWS * STEPS)]
+    return torch.tensor([row + [2] * (LENGTH - len(row)) for row in rows])
+
+
+def _fit(model, rows: torch.Tensor) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=STEPS, pct_start=0.1)
+    for batch in rows.split(ROWS):
+        logits = model(batch[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), ignore_index=2)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+
+def tiny_folder(cache: Path) -> Path:
+    """Folder of the trained model; trained when this file or torch has changed since the last time.
+
+    It appears whole or not at all, so that two runs at once don't see half of it.
+    """
+    key = hashlib.sha256(Path(__file__).read_bytes() + torch.__version__.encode()).hexdigest()[:16]
+    folder = cache / f"tiny-{key}"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=cache))
+        train(temporary)
+        try:
+            os.replace(temporary, folder)
+        except OSError:  # another run was faster
+            shutil.rmtree(temporary)
+    return folder
+
+
+def random_llama(folder: Path) -> Path:
+    """Random weights in smollm2's architecture, small: 4 heads on 2 key-value heads, the same words."""
+    words = tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=False, initializer_range=0.4,
+        bos_token_id=0, eos_token_id=1, pad_token_id=2,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
