@@ -16,6 +16,7 @@ from pathlib import Path
 import platformdirs
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -54,12 +55,25 @@ def load_model(
     """
     device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source = _source(name)
-    model = TransformerBridge.boot_transformers(source, device=device, dtype=dtype)
+    try:
+        model = TransformerBridge.boot_transformers(source, device=device, dtype=dtype)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(_why_not(source, error)) from error
     model.enable_compatibility_mode(disable_warnings=True)
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model
+
+
+def _why_not(source: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if source in HUB_NAMES.values():
+        return f"The model {source!r} can't be had from the hub ({reason}): go online once, or set HOMEWORK_MODEL=smollm2."
+    return (
+        f"The model in {source!r} can't be read ({reason}): write it again with save_pretrained; "
+        f"smollm2 is unpacked again once this folder is deleted."
+    )
 
 
 def _source(name: str | Path) -> str:
