@@ -49,7 +49,7 @@ def dose_response(curve, controls: dict[str, object] | None = None, title: str =
     return figure
 
 
-def completions(rows: dict[str, Sequence], scores: dict[str, Sequence[float]], count: int = 5, width: int = 34) -> Figure:
+def completions(rows: dict[str, Sequence], scores: dict[str, Sequence[float]], count: int = 5, width: int = 44) -> Figure:
     """Completions side by side, one column per setting, coloured by sentiment (green positive, red negative).
 
     Args:

@@ -14,6 +14,7 @@ from helpers.grading.masters import read_master, tasks
 from helpers.grading.release import build_solution, build_student, write
 
 ROOT = Path(__file__).parent.parent
+WIKITEXT = (ROOT / ".." / "shared" / "data" / "wikitext-2.valid.txt").resolve()
 MASTERS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
 
 
@@ -36,7 +37,17 @@ def quick(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
 def test_solutions_run_to_the_end(master, quick):
-    book = ROOT / "build" / "test" / f"{master.stem}.ipynb"
+    run_with_nbmake(master, ROOT / "build" / "test" / f"{master.stem}.ipynb")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WIKITEXT.is_file(), reason=f"{WIKITEXT.name} isn't there")
+def test_the_sae_notebook_runs_on_real_wikitext_lines(quick, monkeypatch):
+    monkeypatch.setenv("HOMEWORK_TEXT", str(WIKITEXT))
+    run_with_nbmake(ROOT / "solutions" / "02_sparse_autoencoder.py", ROOT / "build" / "test" / "02_on_wikitext.ipynb")
+
+
+def run_with_nbmake(master: Path, book: Path) -> None:
     write(build_solution(master), book)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbmake", "--nbmake-timeout=600"]
     done = subprocess.run([*command, str(book)], cwd=ROOT, capture_output=True, text=True)
