@@ -69,7 +69,7 @@ def latent_stats(module, activations: Activations, chunk: int = 4096) -> LatentS
         by_line = _any_per_line(active, kept.text_ids[rows])
         lines = lines + by_line.sum(0)
         if last is not None and last[0] == int(kept.text_ids[start]):
-            lines = lines - (by_line[0] & last[1])  # the line goes on from the chunk before: count it once
+            lines = lines - (by_line[0] & last[1]).long()  # the line goes on from the chunk before: count it once
         last = (int(kept.text_ids[rows][-1]), by_line[-1])
     return LatentStats(fired / len(kept), largest, lines)
 
