@@ -62,15 +62,17 @@ def load(folder: str | Path) -> TopK:
     for name in (WEIGHTS, CONFIG):
         if not (folder / name).is_file():
             raise SAEError(f"{str(folder)!r} has no {name}: point to a folder that sae.save or SAELens wrote.")
-    config = json.loads((folder / CONFIG).read_text())
-    if config.get("architecture") != "topk":
-        raise SAEError(f"{str(folder)!r} holds a {config.get('architecture')!r} SAE; only 'topk' can be loaded.")
-    module = TopK(config["d_in"], config["d_sae"], config["k"])
     try:
-        weights = load_file(folder / WEIGHTS)
-        with torch.no_grad():
-            for name in NAMES:
-                getattr(module, name).copy_(weights[name])
+        config = json.loads((folder / CONFIG).read_text())
+        sizes = [config[name] for name in ("d_in", "d_sae")]
+        architecture = config["architecture"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SAEError(f"{CONFIG} in {str(folder)!r} is broken ({error}): save or download it again.") from error
+    if architecture != "topk":
+        raise SAEError(f"{str(folder)!r} holds a {architecture!r} SAE; only 'topk' can be loaded.")
+    try:
+        module = TopK(*sizes, config["k"])
+        module.load_state_dict(load_file(folder / WEIGHTS))  # strict: a shape that would broadcast is an error, too
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise SAEError(f"The weights in {str(folder)!r} are broken ({error}): save or download them again.") from error
     return module
