@@ -152,7 +152,7 @@ def label_scores(names: Sequence[str], latents, neurons, title: str = "") -> Fig
 def contexts(groups: dict[str, Sequence], width: int = 92) -> Figure:
     """Top contexts as coloured tokens: the darker, the stronger the latent fires; the peak is in brackets."""
     rows = [(title, context) for title, found in groups.items() for context in [None, *found]]
-    figure, ax = plt.subplots(figsize=(width * 0.088, 0.235 * len(rows) + 0.1))
+    figure, ax = plt.subplots(figsize=(width * 0.08, 0.235 * len(rows) + 0.1))
     plt.close(figure)
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.995)
     ax.set(xlim=(0, width), ylim=(len(rows), 0))
@@ -175,7 +175,7 @@ def _draw_context(ax, y: int, found, width: int) -> None:
         if x >= 0 and x + len(text) <= width:
             if value > 0:
                 ax.add_patch(plt.Rectangle((x, y + 0.05), len(text), 0.9, color=HEAT(0.15 + 0.85 * value / strongest)))
-            ax.text(x, y + 0.55, text, family="monospace", size=7.55, va="center")
+            ax.text(x, y + 0.55, text, family="monospace", size=9.3, va="center")
         x += len(text)
 
 

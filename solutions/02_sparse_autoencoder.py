@@ -392,11 +392,13 @@ checks.task_2_4(top_contexts)
 # ## Read the latents
 #
 # Twelve latents in three groups: 0, 1 and 2, as in the original, a fair sample since nobody chose them; five that a
-# rule points to, the latents that know their label best; and four drawn from those that are alive, neither rare nor
+# rule points to, where a latent is furthest ahead of the best neuron (punctuation left out); and four drawn from those that are alive, neither rare nor
 # everywhere, and fire in several lines.
 
 # %%
-ranked = latent_f1.argsort(descending=True).tolist()
+punctuation = ("comma", "end of a sentence", "bracket", "quote", "hyphen or dash", "digit")
+gain = latent_f1 - neuron_f1
+ranked = [i for i in gain.argsort(descending=True).tolist() if names[i] not in punctuation]
 best_for = {}
 for i in ranked:
     best_for.setdefault(int(best_latents[i]), i)
