@@ -113,7 +113,8 @@ def _score_batch(model, start_cache: DynamicCache, rows: list[Tensor]) -> Float[
     hidden = model.original_model.base_model(batch, past_key_values=cache, use_cache=True).last_hidden_state
     last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])].float()
     answers = [model.tokenizer.encode(answer, add_special_tokens=False)[0] for answer in ANSWERS]
-    good, bad = (last @ model.W_U[:, answers].float()).T
+    # The bias: where LayerNorm was folded into the unembedding, part of the logits lies there.
+    good, bad = (last @ model.W_U[:, answers].float() + model.b_U[answers].float()).T
     return (good - bad).cpu()
 
 
