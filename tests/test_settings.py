@@ -1,0 +1,70 @@
+"""Three environment variables, and what follows from them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from helpers import settings as rooms
+from helpers.settings import FULL, FULL_GPU, QUICK, SettingsError, settings
+
+NAMES = ("HOMEWORK_MODEL", "HOMEWORK_TEXT", "HOMEWORK_BUDGET")
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """``machine(gpu, bf16)``: a machine with or without a GPU, with or without bf16; no variable set."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+    def be(gpu: bool, bf16: bool):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(rooms, "bf16_is_fast", lambda device: bf16 and device == ("cuda" if gpu else "cpu"))
+        return monkeypatch
+
+    return be
+
+
+def test_defaults(machine):
+    machine(gpu=False, bf16=False)
+    found = settings()
+    assert (found.model, found.text, found.budget) == ("smollm2", "written", "full")
+    assert (found.device, found.dtype, found.sizes) == ("cpu", torch.float32, FULL)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "budget", "sizes"), [(False, "full", FULL), (False, "quick", QUICK), (True, "full", FULL_GPU), (True, "quick", QUICK)]
+)
+def test_sizes_follow_budget_and_device(machine, gpu, budget, sizes):
+    machine(gpu, bf16=True).setenv("HOMEWORK_BUDGET", budget)
+    found = settings()
+    assert (found.sizes, found.device, found.dtype) == (sizes, "cuda" if gpu else "cpu", torch.bfloat16)
+
+
+def test_variables_are_read_each_time(machine):
+    patch = machine(gpu=False, bf16=False)
+    patch.setenv("HOMEWORK_MODEL", "gpt2")
+    patch.setenv("HOMEWORK_TEXT", "wikitext")
+    assert (settings().model, settings().text) == ("gpt2", "wikitext")
+    patch.setenv("HOMEWORK_MODEL", "")  # set to nothing is not set
+    assert settings().model == "smollm2"
+    line = str(settings())
+    assert "HOMEWORK_MODEL=smollm2" in line and "HOMEWORK_TEXT=wikitext" in line and "HOMEWORK_BUDGET=full" in line
+    assert "cpu" in line and "float32" in line
+
+
+@pytest.mark.parametrize("budget", ["Quick", "half", "0"])
+def test_bad_budget(machine, budget):
+    machine(gpu=False, bf16=False).setenv("HOMEWORK_BUDGET", budget)
+    with pytest.raises(SettingsError, match=f"HOMEWORK_BUDGET='{budget}': choose 'full'.*'quick'"):
+        settings()
+
+
+def test_quick_is_smaller_everywhere():
+    for name in QUICK.__dataclass_fields__:
+        assert getattr(QUICK, name) <= getattr(FULL, name) <= getattr(FULL_GPU, name), name
+
+
+def test_bf16_is_fast_nowhere_else():
+    assert rooms.bf16_is_fast("mps") is False
+    assert rooms.bf16_is_fast("cpu") in (True, False)
