@@ -1,0 +1,138 @@
+"""Every picture is drawn, whatever the text in it, without a warning."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from helpers import plots
+from helpers.features import Context
+from helpers.hooks import Completion
+from helpers.sae import History
+from helpers.steering import Curve, Point
+
+NASTY = 'costs $5 or $x_1^{2$, "100%" & <b>é à ü</b>\nsecond\tline \\alpha {brace} _under_'
+
+
+def drawn(figure) -> bytes:
+    """The figure as PNG; any warning is an error, as for a letter that the font doesn't have."""
+    assert isinstance(figure, Figure)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(buffer, format="png", dpi=60)
+    assert not plt.get_fignums(), "an open figure would be shown twice"
+    return buffer.getvalue()
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+def point(coefficient, judge=None):
+    completion = Completion(NASTY, " " + NASTY, (1,), (-1.0,))
+    return Point(coefficient, 0.5 + coefficient, 0.4 - coefficient, 0.1, judge, judge, 5.0, (completion,) * 6)
+
+
+@pytest.mark.parametrize("judge", [None, 0.4])
+def test_dose_response(judge):
+    curve = Curve(tuple(point(c, judge) for c in (-0.2, 0.0, 0.2)))
+    figure = plots.dose_response(curve, {"random": curve}, title="smollm2")
+    assert drawn(figure)
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert ("positive (judge)" in labels) == (judge is not None) and "random" in labels
+    assert figure.axes[1].lines[0].get_ydata().tolist() == [1, 1, 1]
+    assert drawn(plots.dose_response(curve))
+
+
+@pytest.mark.parametrize("text", [NASTY, "", " ", "word " * 200, "$", "a\n\n\nb", "x" * 500])
+def test_completions(text):
+    rows = {title: [Completion(text or "p", text, (), ())] * 6 for title in ("c = −0.2", "c = 0", "$c$")}
+    figure = plots.completions(rows, {title: [-1.0, 1, 0, 0.5, torch.tensor(0.2), np.float32(0.1)] for title in rows}, count=5)
+    assert drawn(figure)
+
+
+def test_completions_may_be_fewer_than_asked_for():
+    figure = plots.completions({"a": [Completion("My day was", " fine", (), ())] * 2}, {"a": [0.5, -0.5]}, count=5)
+    assert drawn(figure) and any("fine" in text for text in texts(figure))
+
+
+def test_bars():
+    figure = plots.bars({"residual, all layers": 0.8, "best head\n(L5, H3)": -0.1}, "shift", "title", baseline=0)
+    assert drawn(figure) and "0.80" in texts(figure)
+    assert drawn(plots.bars({"one": 0.0}, "y"))
+
+
+def test_layer_norms():
+    assert drawn(plots.layer_norms(torch.rand(30), torch.rand(30), "c = 0.2"))
+
+
+@pytest.mark.parametrize("some", [True, False])
+def test_sinks(some):
+    norms = torch.rand(500) + 1
+    is_sink = torch.zeros(500, dtype=torch.bool)
+    if some:
+        norms[::100], is_sink[::100] = 1e4, True
+    figure = plots.sinks(norms, is_sink, "layer 15")
+    assert drawn(figure)
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["tokens", f"{5 * some} sinks"]
+
+
+def test_training():
+    history = History()
+    for step in (0, 10, 20):
+        history.log(step=step, loss=1.0, fvu=1 / (step + 1), l0=32.0, dead_fraction=0.0)
+    assert drawn(plots.training({"TopK": history, "ReLU, sum": history}))
+
+
+def test_density():
+    values = torch.rand(1000)
+    values[:250] = 0
+    figure = plots.density({"mine": values, "all alive": torch.rand(50) + 0.01})
+    assert drawn(figure)
+    assert "mine (25% dead)" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_density_of_dead_latents_alone():
+    assert drawn(plots.density({"dead": torch.zeros(100)}))
+
+
+@pytest.mark.parametrize("n", [1, 27])
+def test_label_scores(n):
+    assert drawn(plots.label_scores([f"label_{i}" for i in range(n)], torch.rand(n), torch.rand(n), "layer 15"))
+
+
+@pytest.mark.parametrize("token", [" Crow", "$", " $5", "\n", "\t", "", "é", "_x^2", "{", "\\", "%", "long " * 40])
+def test_contexts(token):
+    found = Context((" Jim", token, " said", "\n"), (0.0, 3.5, 1.0, 0.0), 1, 4)
+    figure = plots.contexts({f"latent 17: {token.strip()}": [found, found], "latent 3": []})
+    assert drawn(figure)
+    assert texts(figure).count("latent 3") == 1
+
+
+def test_contexts_bracket_the_peak():
+    figure = plots.contexts({"latent 17": [Context((" Jim", " Crow"), (0.0, 3.5), 1, 4)]})
+    assert texts(figure) == ["latent 17", " Jim", "[ Crow]"]
+    assert drawn(plots.contexts({"never fires": [Context(("a", "b"), (0.0, 0.0), 0, 0)]}))
+
+
+def test_contexts_are_cut_to_the_width():
+    long = Context(tuple(f" word{i}" for i in range(60)), (1.0,) * 60, 30, 0)
+    found = texts(plots.contexts({"latent": [long]}, width=92))
+    assert "[ word30]" in found and " word0" not in found and " word59" not in found
+
+
+@pytest.mark.parametrize("text", ["日本語", "рѣка", "🙂", "עברית"])
+def test_letters_that_the_font_lacks_are_drawn_somehow(text):
+    """A model can write any letter; a missing one is a box, and no error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plots.completions({text: [Completion(text, text, (), ())]}, {text: [0.0]}).savefig(io.BytesIO(), dpi=40)
+        plots.contexts({text: [Context((text, text), (1.0, 0.0), 0, 0)]}).savefig(io.BytesIO(), dpi=40)

@@ -1,0 +1,189 @@
+"""Dose-response curves on the tiny model, whose mood steering turns; and the controls beside them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from helpers import sentiment, steering
+from helpers.hooks import Completion
+from helpers.steering import Curve, Point, SteeringError
+from tests import tiny
+
+NEW = 8
+
+
+def mood_vectors(model) -> torch.Tensor:
+    """The original recipe: mean residual of positive sentences minus that of negative ones, at each layer."""
+    names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)]
+
+    def mean(sentences):
+        caches = [model.run_with_cache(model.to_tokens(s), names_filter=names)[1] for s in sentences]
+        return torch.stack([torch.stack([cache[name][0, 1:].mean(0) for cache in caches]).mean(0) for name in names])
+
+    return mean(tiny.POSITIVE) - mean(tiny.NEGATIVE)
+
+
+def make_hooks(vectors, coefficient, layers=None):
+    def hook_for(layer):
+        def hook(resid, hook):
+            resid[:, -1, :] += coefficient * vectors[layer]
+            return resid
+
+        return hook
+
+    chosen = range(len(vectors)) if layers is None else layers
+    return [(f"blocks.{layer}.hook_resid_pre", hook_for(layer)) for layer in chosen]
+
+
+@pytest.fixture(scope="module")
+def vectors(tiny_model):
+    return mood_vectors(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def curve(tiny_model, vectors):
+    return steering.dose_response(tiny_model, make_hooks, vectors, tiny.PROMPTS, (4, -4, 1, -1), max_new_tokens=NEW, with_judge=False)
+
+
+def praise(model, vectors, coefficient) -> float:
+    """Probability of a word of praise behind the prompts."""
+    ids = model.tokenizer.convert_tokens_to_ids(["Ġ" + word for word in tiny.GOOD])
+    fwd_hooks = make_hooks(vectors, coefficient)
+    runs = [model.run_with_hooks(model.to_tokens(p), fwd_hooks=fwd_hooks)[0, -1] for p in tiny.PROMPTS]
+    return torch.stack(runs).softmax(-1)[:, ids].sum(-1).mean().item()
+
+
+def test_the_original_recipe_turns_the_mood(tiny_model, vectors):
+    """±1 at all layers moves the probability of praise, each way, and ±4 makes it all of it."""
+    down, plain, up = (praise(tiny_model, vectors, coefficient) for coefficient in (-1, 0, 1))
+    assert 0.4 < plain < 0.6 and up > plain + 0.1 and down < plain - 0.1
+    assert praise(tiny_model, vectors, 4) > 0.9 and praise(tiny_model, vectors, -4) < 0.1
+
+
+def test_the_curve_follows_the_dose(curve):
+    assert [point.coefficient for point in curve.points] == [-4, -1, 0, 1, 4] and curve.layers is None
+    shares = [point.positive for point in curve.points]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    assert curve.shift(4) == 1 and 0 < curve.shift(1) <= 1
+    assert curve.shift(-4) == -1
+    assert curve.at(-4).negative == 1 and curve.at(4).vader > 0.3 > -0.3 > curve.at(-4).vader
+    assert all(len(point.completions) == len(tiny.PROMPTS) for point in curve.points)
+    assert all(c.prompt == p for point in curve.points for c, p in zip(point.completions, tiny.PROMPTS, strict=True))
+    assert all(point.judge is None and point.judge_positive is None for point in curve.points)
+
+
+def test_a_random_direction_does_less(tiny_model, vectors):
+    """In probabilities: this model is so undecided that the greedy word turns at a touch."""
+
+    def moved(vectors):
+        return abs(praise(tiny_model, vectors, 1) - praise(tiny_model, vectors, -1))
+
+    controls = [moved(steering.random_like(vectors, seed)) for seed in range(6)]
+    assert sum(controls) / len(controls) < moved(vectors) / 2
+
+
+def test_only_the_layers_that_are_asked_for(tiny_model, vectors):
+    seen = []
+
+    def watching(vectors, coefficient, layers=None):
+        seen.append((coefficient, layers))
+        return make_hooks(vectors, coefficient, layers)
+
+    found = steering.dose_response(tiny_model, watching, vectors, ["the food was"], (2,), layers=range(1, 2), max_new_tokens=2, with_judge=False)
+    assert seen == [(2.0, [1])] and found.layers == (1,)  # 0 is the model as it is: no hooks are asked for
+    steering.dose_response(tiny_model, watching, vectors, ["the food was"], (2,), max_new_tokens=2, with_judge=False)
+    assert seen[-1] == (2.0, None)
+
+
+def test_the_judge_hears_prompt_and_continuation(tiny_model, vectors, monkeypatch):
+    heard = []
+
+    def judge(texts, model, progress):
+        heard.extend(texts)
+        assert model == "a model"
+        return torch.arange(float(len(texts))) - 1
+
+    monkeypatch.setattr(sentiment, "judge", judge)
+    found = steering.dose_response(
+        tiny_model, make_hooks, vectors, ["the food was", "my room is"], (1,), max_new_tokens=2, judge_model="a model"
+    )
+    assert heard == [c.full_text for point in found.points for c in point.completions] and heard[0].startswith("the food was")
+    assert [point.judge for point in found.points] == [-0.5, 1.5] and [p.judge_positive for p in found.points] == [0.0, 1.0]
+
+
+def completion(text="x", *logprobs):
+    return Completion("p", text, tuple(range(len(logprobs))), logprobs)
+
+
+def test_scores_are_of_the_new_text_alone():
+    row = [Completion("a horrible, awful day:", " great", (1,), (-1.0,)), completion(" awful", -3.0, -2.0), completion(" the", -2.0), completion("")]
+    (point,) = steering.score([row], [0.5], with_judge=False)
+    assert (point.coefficient, point.positive, point.negative) == (0.5, 0.25, 0.25)
+    assert point.perplexity == pytest.approx(math.exp(8 / 4)) and point.completions == tuple(row)
+
+
+def test_perplexity_weighs_tokens_not_texts():
+    assert steering.perplexity([completion("", -1.0, -1.0, -1.0), completion("", -5.0)]) == pytest.approx(math.exp(2))
+    assert math.isnan(steering.perplexity([completion("")]))
+
+
+def point(coefficient, positive, perplexity):
+    return Point(coefficient, positive, 1 - positive, 0.0, None, None, perplexity, ())
+
+
+def test_shift_and_fluency():
+    curve = Curve((point(-0.2, 0.1, 8.0), point(0.0, 0.5, 4.0), point(0.1 + 0.1, 0.9, 6.0)))
+    assert curve.shift(0.2) == pytest.approx(0.8)
+    assert curve.fluency(0.2) == curve.fluency(-0.2) == 2.0  # the worse side counts
+    assert curve.at(0.2) is curve.points[2]
+    with pytest.raises(SteeringError, match=r"no coefficient \+0\.3; it has -0\.2, \+0, \+0\.2"):
+        curve.at(0.3)
+    assert "completions" not in curve.points[0].figures() and curve.points[0].figures()["perplexity"] == 8.0
+
+
+def test_random_like():
+    vectors = torch.randn(5, 64, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 6)[:, None]
+    control = steering.random_like(vectors, seed=1)
+    assert torch.allclose(control.norm(dim=-1), vectors.norm(dim=-1), rtol=1e-5)
+    assert torch.cosine_similarity(control, vectors, dim=-1).abs().max() < 0.5
+    assert torch.cosine_similarity(control[:-1], control[1:], dim=-1).abs().max() < 0.5  # another one at each layer
+    assert torch.equal(control, steering.random_like(vectors, seed=1))
+    assert not torch.allclose(control, steering.random_like(vectors, seed=2))
+
+
+def test_relative_norms():
+    vectors, norms = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([10.0, 4.0])
+    assert steering.relative_norms(vectors, norms, -0.2).tolist() == pytest.approx([0.1, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (torch.zeros(3, 64), r"\[3, 64\].*\[2, 64\] is needed"),
+        (torch.zeros(64), r"\[64\]"),
+        ([torch.zeros(64)] * 2, "are list.*torch.stack"),
+        (torch.full((2, 64), math.nan), "NaN or infinity"),
+        (torch.full((2, 64), math.inf), "NaN or infinity"),
+    ],
+)
+def test_vectors_that_cannot_be(tiny_model, wrong, words):
+    with pytest.raises(SteeringError, match=words):
+        steering.check_vectors(tiny_model, wrong)
+    with pytest.raises(SteeringError, match=words):
+        steering.dose_response(tiny_model, lambda *_: pytest.fail("hooks were asked for"), wrong, ["the food"], (1,))
+
+
+def test_layers_that_are_not_there(tiny_model):
+    steering.check_vectors(tiny_model, torch.zeros(2, 64), [0, 1])
+    for layer in (2, -1, 0.5, "1"):
+        with pytest.raises(SteeringError, match=f"Layer {layer!r} isn't there.*0 to 1"):
+            steering.check_vectors(tiny_model, torch.zeros(2, 64), [layer])
+
+
+@pytest.mark.parametrize("coefficient", ["0.2", None, math.nan, math.inf, True, [0.1]])
+def test_a_coefficient_that_is_no_number(tiny_model, coefficient):
+    with pytest.raises(SteeringError, match="isn't a finite number"):
+        steering.dose_response(tiny_model, make_hooks, torch.zeros(2, 64), ["the food"], (0.1, coefficient), with_judge=False)
