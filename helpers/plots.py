@@ -60,10 +60,10 @@ def completions(rows: dict[str, Sequence], scores: dict[str, Sequence[float]], c
     figure, ax = plt.subplots(figsize=(3.1 * len(titles), 1.05 * count + 0.4), layout="constrained")
     plt.close(figure)
     for x, title in enumerate(titles):
-        ax.text(x + 0.02, 0.3, title, weight="bold", size=9, va="center")
+        ax.text(x + 0.02, 0.3, _plain(title), weight="bold", size=9, va="center")
         for y, (completion, tone) in enumerate(zip(rows[title][:count], scores[title][:count], strict=True)):
             ax.add_patch(plt.Rectangle((x, y + 0.5), 0.98, 0.95, color=TONES((float(tone) + 1) / 2)))
-            prompt = textwrap.wrap(completion.prompt + " …", width)
+            prompt = textwrap.wrap(_plain(completion.prompt) + " …", width)
             text = textwrap.wrap("… " + _plain(completion.text), width)[:4]
             lines = prompt + text
             for i, line in enumerate(lines[:5]):
@@ -159,7 +159,7 @@ def contexts(groups: dict[str, Sequence], width: int = 92) -> Figure:
     ax.axis("off")
     for y, (title, found) in enumerate(rows):
         if found is None:
-            ax.text(0, y + 0.6, title, weight="bold", size=8.5, va="center")
+            ax.text(0, y + 0.6, _plain(title), weight="bold", size=8.5, va="center")
         else:
             _draw_context(ax, y, found, width)
     return figure
