@@ -17,7 +17,7 @@ from helpers.hooks import Completion
 from helpers.sae import History
 from helpers.steering import Curve, Point
 
-NASTY = 'costs $5 or $x_1^{2$, "100%" & <b>é à ü</b>\nsecond\tline \\alpha {brace} _under_'
+NASTY = 'costs $5 or $\\frac{$, "100%" & <b>é à ü</b>\nsecond\tline \\alpha {brace} _under_'
 
 
 def drawn(figure) -> bytes:
@@ -51,7 +51,7 @@ def test_dose_response(judge):
     assert drawn(plots.dose_response(curve))
 
 
-@pytest.mark.parametrize("text", [NASTY, "", " ", "word " * 200, "$", "a\n\n\nb", "x" * 500])
+@pytest.mark.parametrize("text", [NASTY, "", " ", "word " * 200, "$", "pay $\\frac{$ now", "a\n\n\nb", "x" * 500])
 def test_completions(text):
     rows = {title: [Completion(text or "p", text, (), ())] * 6 for title in ("c = −0.2", "c = 0", "$c$")}
     figure = plots.completions(rows, {title: [-1.0, 1, 0, 0.5, torch.tensor(0.2), np.float32(0.1)] for title in rows}, count=5)
@@ -109,7 +109,7 @@ def test_label_scores(n):
     assert drawn(plots.label_scores([f"label_{i}" for i in range(n)], torch.rand(n), torch.rand(n), "layer 15"))
 
 
-@pytest.mark.parametrize("token", [" Crow", "$", " $5", "\n", "\t", "", "é", "_x^2", "{", "\\", "%", "long " * 40])
+@pytest.mark.parametrize("token", [" Crow", "$", " $5", "\n", "\t", "", "é", "_x^2", "{", "\\", "%", "$\\frac{$", "long " * 40])
 def test_contexts(token):
     found = Context((" Jim", token, " said", "\n"), (0.0, 3.5, 1.0, 0.0), 1, 4)
     figure = plots.contexts({f"latent 17: {token.strip()}": [found, found], "latent 3": []})
