@@ -11,6 +11,7 @@ from helpers.caching import Activations
 from helpers.checks.meaning import why_meaningless
 from helpers.checks.verdict import CheckFailed
 from helpers.report import report
+from helpers.steering import SteeringError
 
 # Task 1.3. Measured on smollm2 with the original recipe and 40 prompts; see the README.
 MIN_SHIFT, MAX_FLUENCY = 0.5, 2.0
@@ -37,7 +38,10 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
     c = _positive_number("1.3", "best_coefficient", best_coefficient)
     if curve.layers is not None and list(curve.layers) != list(best_layers):
         raise _failed("1.3", f"The curve was measured on layers {list(curve.layers)}, not on best_layers: run it again.")
-    shift, fluency = curve.shift(c), curve.fluency(c)
+    try:
+        shift, fluency = curve.shift(c), curve.fluency(c)
+    except SteeringError as error:
+        raise _failed("1.3", str(error)) from error
     plain = curve.at(0).positive
     drift = max(abs(point.positive - plain) for point in control.points)
     prompts = len(curve.at(c).completions)
