@@ -394,10 +394,12 @@ report("1.3", **{"shift of each setting": shifts, "best head": list(best_head), 
 # 2. The random direction of the same norm leaves the share about where it was. So it isn't the size of the push
 #    that does it but where it points. Had the random one moved the share as well, we could only have said that the
 #    model reacts to being disturbed.
-# 3. A head writes into the same residual stream, but only what its own small value space can express, at one layer,
-#    and the later layers can undo it. With the same norm the best single head, chosen on prompts of its own, moves
-#    the share far less than the residual vector. Mood is spread over many heads and MLPs, and the residual stream is
-#    where their sum can be had at once.
+# 3. A head writes into the same residual stream, but only what its own small value space can express, at one layer.
+#    Most of the candidates move the share little. The best one, chosen on prompts of its own, comes close when its push
+#    is made as long as the residual vector's: with 40 prompts of smollm2 it moved the share by 0.70, against 0.78 for
+#    all layers and 0.65 for one layer. So the claim that heads are hopeless isn't what we measured: a late head whose
+#    output points along the mood works too once it is pushed that hard, which is far harder than it ever writes by
+#    itself. What the residual stream spares us is the search for that head.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="1.4" role="rubric"
@@ -407,7 +409,8 @@ report("1.3", **{"shift of each setting": shifts, "best head": list(best_head), 
 #   quotes two completions of the student's own run. 0.1 without numbers or without quotes.
 # - 0.15: control. Says what a random direction of equal norm rules out (the size of the push as the cause), and
 #   what would follow if it had an effect.
-# - 0.15: heads. Compares with numbers and gives a reason (a head writes a low-dimensional part of one layer's
-#   update; sentiment is spread over components; the residual stream holds their sum). 0.05 for the numbers alone.
+# - 0.15: heads. Compares with numbers of the student's run and gives a reason (a head writes a low-dimensional part of
+#   one layer's update; equal norm is more than a head ever writes by itself; the residual stream needs no search for
+#   a head). 0.05 for the numbers alone.
 # - Any language. Don't take points for a finding that contradicts the model answer when the student's own figures
 #   show it.

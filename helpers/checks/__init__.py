@@ -9,7 +9,7 @@ from .autoencoder import task_2_1
 from .contexts import task_2_4
 from .loss import task_2_2
 from .notdone import NotDone
-from .outcomes import task_1_3, task_2_3, task_2_6, task_2_7
+from .outcomes import label_share, task_1_3, task_2_3, task_2_6, task_2_7
 from .residuals import task_1_1
 from .steering import task_1_2
 from .verdict import CheckFailed
@@ -17,6 +17,7 @@ from .verdict import CheckFailed
 __all__ = [
     "CheckFailed",
     "NotDone",
+    "label_share",
     "task_1_1",
     "task_1_2",
     "task_1_3",
