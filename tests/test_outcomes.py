@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -33,8 +34,9 @@ def reports(monkeypatch):
 
 
 def fails(words: str, check, *args, **kwargs) -> None:
-    with pytest.raises(CheckFailed, match=words):
+    with pytest.raises(CheckFailed, match=words) as failure:
         check(*args, **kwargs)
+    assert re.match(r"✘ [12]\.\d \S", str(failure.value))  # the task first, then what is wrong
 
 
 def point(coefficient, positive, perplexity=4.0, prompts=40):

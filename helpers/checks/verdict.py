@@ -31,13 +31,13 @@ class CheckFailed(AssertionError):
     and not through the student's.
 
     Args:
-        task_and_message: ``CheckFailed("1.3", "The …")``; within a :func:`public_check`, which knows the task,
-            the message alone.
+        message: what is wrong and what to do.
+        task: the task's id, such as ``"1.3"``; a :func:`public_check`, which knows it, fills it in.
     """
 
-    def __init__(self, *task_and_message: str):
-        super().__init__(*task_and_message)
-        self.task, self.message = ("", *task_and_message)[-2:]
+    def __init__(self, message: str, task: str = ""):
+        super().__init__(message, task)
+        self.message, self.task = message, task
 
     def __str__(self) -> str:
         return " ".join(part for part in ("✘", self.task, self.message) if part)

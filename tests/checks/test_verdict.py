@@ -90,7 +90,7 @@ def test_original_error_is_kept_as_cause():
 
 
 def test_task_can_be_named_in_the_exception():
-    assert str(CheckFailed("1.3", "The dose is too high.")) == "✘ 1.3 The dose is too high."
+    assert str(CheckFailed("The dose is too high.", "1.3")) == "✘ 1.3 The dose is too high."
     assert str(CheckFailed("The dose is too high.")) == "✘ The dose is too high."
 
 
@@ -100,7 +100,7 @@ def test_notebook_shows_one_line():
     from IPython.utils.capture import capture_output
 
     shell = InteractiveShell.instance()
-    shell.user_ns["failure"] = CheckFailed("1.1", "the sign is wrong.")
+    shell.user_ns["failure"] = CheckFailed("the sign is wrong.", "1.1")
     with capture_output() as captured:
         shell.run_cell("raise failure")
     InteractiveShell.clear_instance()
