@@ -272,7 +272,7 @@ for text, judged, tone in zip(examples, sentiment.judge(examples), sentiment.vad
 # layers and run it again as often as you like.
 
 # %%
-coefficients = [-0.3, -0.2, -0.1, 0.1, 0.2, 0.3]
+coefficients = [-0.3, -0.2, -0.15, -0.1, 0.1, 0.15, 0.2, 0.3]
 layers = list(range(n_layers))
 prompts = data.PROMPTS[: setting.sizes.prompts]
 new_tokens = setting.sizes.new_tokens
