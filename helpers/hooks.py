@@ -18,6 +18,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import DynamicCache
 
+from helpers.sampling import Sampler, Sampling, greedy
+
 Hook = tuple[str, Callable]
 PASTS = ("clean", "steered")
 MAX_ROWS = 128  # rows of one batch: beyond it two cores gain nothing
@@ -81,8 +83,9 @@ def generate(
     fwd_hooks: Sequence[Hook] = (),
     max_new_tokens: int = 20,
     past: str = "clean",
+    sampling: Sampling | None = None,
 ) -> str:
-    """Continue ``prompt`` greedily with hooks on and return prompt and continuation as one text.
+    """Continue ``prompt`` with hooks on and return prompt and continuation as one text.
 
     Args:
         model: a ``TransformerBridge`` in compatibility mode.
@@ -93,11 +96,12 @@ def generate(
             touched them, which is what a loop gets that reruns the whole text each step and edits
             only its last position. ``"steered"``: edited positions stay edited, which is what an
             ordinary KV cache gives. The two write different texts.
+        sampling: how tokens are drawn; ``None`` takes the likeliest one each time.
 
     Raises:
         HookError: a hook point that the model lacks, an empty prompt, no room in the context.
     """
-    return generate_many(model, [prompt], [fwd_hooks], max_new_tokens, past)[0][0].full_text
+    return generate_many(model, [prompt], [fwd_hooks], max_new_tokens, past, sampling=sampling)[0][0].full_text
 
 
 @torch.inference_mode()
@@ -108,6 +112,7 @@ def generate_many(
     max_new_tokens: int = 20,
     past: str = "clean",
     progress: str | None = None,
+    sampling: Sampling | None = None,
 ) -> list[list[Completion]]:
     """Continue every prompt under every set of hooks, many rows at a time.
 
@@ -119,6 +124,8 @@ def generate_many(
         hook_sets: one list of ``(hook point, function)`` pairs per variant; an empty list is the
             unsteered model. A function sees only the rows of its own set, ``[rows 1 ...]``.
         progress: title of a progress bar; ``None`` shows none.
+        sampling: how tokens are drawn; ``None`` takes the likeliest one each time. A prompt's random
+            numbers are the same under every set of hooks.
 
     Returns:
         ``result[s][p]``: the :class:`Completion` of prompt ``p`` under hook set ``s``.
@@ -136,7 +143,8 @@ def generate_many(
         for start in range(0, len(indices), chunk):
             part = indices[start : start + chunk]
             batch = _Batch(model, torch.stack([tokens[i] for i in part]), hook_sets, past)
-            for row, (ids, logprobs) in enumerate(batch.run(max_new_tokens)):
+            choose = Sampler(sampling, [prompts[i] for i in part] * len(hook_sets)) if sampling else greedy
+            for row, (ids, logprobs) in enumerate(batch.run(max_new_tokens, choose)):
                 which, prompt = row // len(part), part[row % len(part)]
                 text = model.tokenizer.decode(ids, skip_special_tokens=True)
                 result[which][prompt] = Completion(prompts[prompt], text, tuple(ids), tuple(logprobs))
@@ -198,7 +206,7 @@ class _Batch:
                 by_name[name].append((slice(s * P, (s + 1) * P), function))
         return [(name, _on_rows(parts)) for name, parts in by_name.items()]
 
-    def run(self, new: int) -> list[tuple[list[int], list[float]]]:
+    def run(self, new: int, choose: Callable = greedy) -> list[tuple[list[int], list[float]]]:
         """Token ids and unsteered log-probabilities of each row's continuation."""
         cache, step = self._start()
         written, logprobs = [], []
@@ -207,7 +215,7 @@ class _Batch:
             with self.model.hooks(fwd_hooks=self.hooks):
                 logits = self.model.original_model(step, past_key_values=cache, use_cache=True).logits[:, -1].float()
             self._forget_edits(cache)
-            chosen = logits[: len(done)].argmax(-1)
+            chosen = choose(logits[: len(done)])
             verdict = logits[self.clean_row].log_softmax(-1)
             written.append(chosen)
             logprobs.append(verdict.gather(-1, chosen[:, None])[:, 0])

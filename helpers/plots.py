@@ -64,7 +64,7 @@ def completions(rows: dict[str, Sequence], scores: dict[str, Sequence[float]], c
         for y, (completion, tone) in enumerate(zip(rows[title][:count], scores[title][:count], strict=True)):
             ax.add_patch(plt.Rectangle((x, y + 0.5), 0.98, 0.95, color=TONES((float(tone) + 1) / 2)))
             prompt = textwrap.wrap(_plain(completion.prompt) + " …", width)
-            text = textwrap.wrap("… " + _plain(completion.text), width)[:4]
+            text = textwrap.wrap("… " + _plain(completion.text).lstrip(), width)[:4]
             lines = prompt + text
             for i, line in enumerate(lines[:5]):
                 style = {"color": PLAIN, "style": "italic"} if i < len(prompt) else {"color": "black"}
