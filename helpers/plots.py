@@ -30,11 +30,14 @@ def _axes(width=7.0, height=3.4, columns=1, **kwargs):
 def dose_response(curve, controls: dict[str, object] | None = None, title: str = "") -> Figure:
     """Left, shares of positive and negative completions by coefficient; right, what it costs in fluency.
 
+    The band is the bootstrap interval of the positive share: how far it could be off with so many prompts.
     ``controls`` are further curves, drawn thin, whose positive share is shown.
     """
     figure, (left, right) = _axes(10, 3.6, columns=2)
     doses = [point.coefficient for point in curve.points]
     left.plot(doses, [p.positive for p in curve.points], "o-", color=GOOD, label="positive (VADER)")
+    low, high = zip(*(p.positive_interval for p in curve.points), strict=True)
+    left.fill_between(doses, low, high, color=GOOD, alpha=0.15, lw=0, label="95% interval over prompts")
     left.plot(doses, [p.negative for p in curve.points], "o-", color=BAD, label="negative (VADER)")
     if all(p.judge_positive is not None for p in curve.points):
         left.plot(doses, [p.judge_positive for p in curve.points], "--", color=ACCENT, label="positive (judge)")

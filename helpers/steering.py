@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from helpers import sentiment
+from helpers.bootstrap import Interval, mean_interval
 from helpers.hooks import Completion, Hook, generate_many
 
 MakeHooks = Callable[..., list[Hook]]  # (vectors [n_layers d_model], coefficient, layers=None) -> hooks
@@ -41,9 +42,21 @@ class Point:
     judge_positive: float | None  # share that the judge calls positive
     perplexity: float
     completions: tuple[Completion, ...]
+    tones: tuple[float, ...] = ()  # VADER's score of each completion
 
-    def figures(self) -> dict[str, float]:
-        return {name: value for name, value in asdict(self).items() if name != "completions"}
+    @property
+    def is_positive(self) -> tuple[bool, ...]:
+        return tuple(tone > sentiment.VADER_NEUTRAL for tone in self.tones)
+
+    @property
+    def positive_interval(self) -> Interval:
+        """95% bootstrap interval of ``positive``, over prompts."""
+        return mean_interval(self.is_positive)
+
+    def figures(self) -> dict[str, float | Interval]:
+        """All but the texts and their single scores."""
+        figures = {name: value for name, value in asdict(self).items() if name not in ("completions", "tones")}
+        return figures | {"positive_interval": self.positive_interval}
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,16 @@ class Curve:
     def shift(self, coefficient: float) -> float:
         """Share of positive completions at +c minus that at −c; between −1 and 1."""
         return self.at(coefficient).positive - self.at(-coefficient).positive
+
+    def shift_interval(self, coefficient: float) -> Interval:
+        """95% bootstrap interval of :meth:`shift`, over prompts: each brings its own difference."""
+        up, down = self.at(coefficient).is_positive, self.at(-coefficient).is_positive
+        return mean_interval([int(more) - int(less) for more, less in zip(up, down, strict=True)])
+
+    def wrong_way(self, coefficient: float) -> float:
+        """Share of prompts whose text is less positive at +c than at −c, by VADER; NaN for none."""
+        pairs = list(zip(self.at(coefficient).tones, self.at(-coefficient).tones, strict=True))
+        return sum(up < down for up, down in pairs) / len(pairs) if pairs else math.nan
 
     def fluency(self, coefficient: float) -> float:
         """Perplexity at ±c (the worse one) over the unsteered text's; 1 is as fluent as unsteered."""
@@ -134,6 +157,7 @@ def _point(coefficient: float, row: Sequence[Completion], vader: Tensor, judged:
         judge_positive=None if judged is None else sentiment.shares(judged)[0],
         perplexity=perplexity(row),
         completions=tuple(row),
+        tones=tuple(vader.tolist()),
     )
 
 

@@ -292,13 +292,18 @@ control = steering.dose_response(
     model, make_steering_hooks, random_vectors, prompts, [-0.2, 0.2], layers, new_tokens, with_judge=False
 )
 
+# %% [markdown]
+# The band around the green line says how far the share could be off with so many prompts: draw the prompts again, with
+# replacement, 2,000 times (the bootstrap); 95% of the shares fall into the band. Expect it to be wider than you would
+# have guessed.
+
 # %%
 plots.dose_response(curve, {"positive, random direction": control})
 
 # %% [markdown]
 # **Your choice.** Take the coefficient c with the largest shift (share of positive texts at +c minus that at −c)
 # among those that stay fluent: perplexity at most 1.6 times the unsteered text's. `curve.shift(c)` and
-# `curve.fluency(c)` give both numbers.
+# `curve.fluency(c)` give both numbers; for the fluency it is the worse one of +c and −c.
 
 # %% task="1.3" points=0.5
 best_layers = layers
@@ -307,7 +312,9 @@ doses = [c for c in coefficients if c > 0]
 fluent_doses = [c for c in doses if curve.fluency(c) <= 1.6] or [min(doses)]
 best_coefficient = max(fluent_doses, key=curve.shift)
 ### END SOLUTION
-print(f"c = {best_coefficient}: shift {curve.shift(best_coefficient):.2f}, perplexity × {curve.fluency(best_coefficient):.2f}")
+low, high = curve.shift_interval(best_coefficient)
+print(f"c = {best_coefficient}: shift {curve.shift(best_coefficient):.2f} (95% interval {low:.2f} to {high:.2f})")
+print(f"perplexity × {curve.fluency(best_coefficient):.2f}; wrong way: {curve.wrong_way(best_coefficient):.0%} of the prompts")
 
 # %% task="1.3" role="check"
 checks.task_1_3(model, curve, control, best_coefficient, best_layers)

@@ -458,20 +458,22 @@ plots.contexts({f"latent {i}": contexts_of(i) for i in drawn or [0]})
 # why.
 #
 # <!-- BEGIN SOLUTION -->
-# *(Numbers depend on the run; these are readings of the figures above.)*
+# *(Numbers depend on the run; these are readings of the figures above, smollm2, text `written`.)*
 #
-# **The latent best for a month label.** It fires on names of months inside dates. For: every top context has a month in
-# brackets, whatever the genre. Against: I looked for other capitalised words in the same place (weekdays, names) among
-# the contexts and found none, but modal "may" would be the hard case, and the top contexts alone can't show it. Quite
-# sure; F1 against the rule says how sure.
+# **Latent 3108** fires on names of months inside dates. For: "Wednesday,[ March] 22.", "TOKYO, Tuesday,[ March] 9".
+# Against: all five top contexts are March after a weekday, so from them alone it could as well be "March", or the place
+# behind "Wednesday,". The rule decides: F1 0.79 over all months of the held-out lines is more than one month could
+# reach. The weekday in front lights up faintly, so "date" may be the better word. Quite sure.
 #
-# **The latent best for a family label.** It fires on words for relatives. For: "my[ mother]", "his[ daughter]" are among
-# the top contexts, in letters as well as in reviews. Against: if it only knew the word after a possessive, it would
-# fire on "my[ house]" too; the neighbours of the peak stay white, so it doesn't. Fairly sure.
+# **Latent 1415**, which the label "sport word" pointed to, fires on the word "game", in sport or not. For: "losing a[ game]
+# against a team", "last night's[ game]". Against the label's name: "going to be a[ game]-changer" has no sport in it and
+# stands among the five strongest, and no other sport word does. So I say "game", not "sport"; contexts from the middle
+# of its range would have to show goals and matches to prove me wrong. Sure.
 #
-# **A latent from the random sample.** Its top contexts share a grammatical place rather than a topic, and the fourth and
-# fifth are already hard to bring under one heading. I can't name it in one sentence without leaving a context out; five
-# top contexts flatter a latent, and the middle of its range looks more mixed. Not sure.
+# **Latent 3370**, to which no label pointed, fires on arriving from elsewhere. For: "immigrants who[ immigrated] to the
+# United States", "steel[ imported] from Italy"; "family[ arrived]" and "making[ landfall]" fit too. Against: behind
+# "landfall" it fires on "to investigate", where nobody arrives, and I haven't tested whether "left" and "exported" stay
+# silent, which they must if it is the direction that counts and not the journey. Fairly sure.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="2.5" role="rubric"

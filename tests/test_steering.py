@@ -123,6 +123,7 @@ def test_scores_are_of_the_new_text_alone():
     (point,) = steering.score([row], [0.5], with_judge=False)
     assert (point.coefficient, point.positive, point.negative) == (0.5, 0.25, 0.25)
     assert point.perplexity == pytest.approx(math.exp(8 / 4)) and point.completions == tuple(row)
+    assert point.is_positive == (True, False, False, False)
 
 
 def test_perplexity_weighs_tokens_not_texts():
@@ -142,6 +143,43 @@ def test_shift_and_fluency():
     with pytest.raises(SteeringError, match=r"no coefficient \+0\.3; it has -0\.2, \+0, \+0\.2"):
         curve.at(0.3)
     assert "completions" not in curve.points[0].figures() and curve.points[0].figures()["perplexity"] == 8.0
+
+
+def toned(coefficient, tones):
+    return Point(coefficient, 0.0, 0.0, 0.0, None, None, 4.0, (), tuple(tones))
+
+
+def test_intervals_pair_each_prompt_with_itself():
+    """Twenty prompts of which ten are positive anyway: unpaired, the shift's interval would reach below 0."""
+    down = [0.9] * 10 + [-0.9] * 10
+    up = [0.9] * 14 + [-0.9] * 6  # four of twenty moved
+    curve = Curve((toned(-0.2, down), toned(0.2, up)))
+    low, high = curve.shift_interval(0.2)
+    assert 0.0 < low < 0.2 < high < 0.45
+    low, high = curve.at(-0.2).positive_interval
+    assert low == pytest.approx(0.5 - 1.96 * (0.25 / 20) ** 0.5, abs=0.06) and high == pytest.approx(1 - low, abs=0.06)
+    assert curve.shift_interval(0.2) == curve.shift_interval(0.2)  # seeded
+
+
+def test_the_interval_narrows_with_more_prompts():
+    def width(n):
+        low, high = toned(0.2, [0.9, -0.9] * n).positive_interval
+        return high - low
+
+    assert width(200) < 0.5 * width(20)
+    assert toned(0.2, [0.9] * 5).positive_interval == (1.0, 1.0)
+    assert all(map(math.isnan, toned(0.2, []).positive_interval))
+
+
+def test_wrong_way():
+    curve = Curve((toned(-0.2, (0.1, 0.5, -0.5, 0.3)), toned(0.2, (0.2, 0.4, 0.0, 0.3))))
+    assert curve.wrong_way(0.2) == 0.25 and curve.wrong_way(-0.2) == 0.5  # a tie is no way at all
+    assert math.isnan(Curve((toned(-0.2, ()), toned(0.2, ()))).wrong_way(0.2))
+
+
+def test_figures_hold_the_interval_and_no_texts():
+    figures = toned(0.2, [0.9, -0.9]).figures()
+    assert "tones" not in figures and "completions" not in figures and figures["positive_interval"] == (0.0, 1.0)
 
 
 def test_random_like():

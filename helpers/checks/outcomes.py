@@ -48,6 +48,7 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
     key = f"c = {c:g}: shift {shift:+.2f}, perplexity × {fluency:.2f}, random {drift:.2f}"
     figures = {
         "best coefficient": c, "shift": shift, "fluency ratio": fluency, "prompts": prompts,
+        "shift, 95% interval": curve.shift_interval(c), "share of prompts that move the wrong way": curve.wrong_way(c),
         "random direction moves share by": drift,
         "dose response": [point.figures() for point in curve.points],
         "random direction": [point.figures() for point in control.points],
