@@ -518,11 +518,11 @@ def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]
 
 
 ### BEGIN SOLUTION
-# A latent that knows a label needn't cause it: try several, on a few prompts, and keep what moves its label most.
-topics = ("war word", "food word", "film or book word", "sport word", "place name", "time word", "second person pronoun")
-tried = [(name, int(best_latents[names.index(name)])) for name in (*topics, names[ranked[0]]) if name in names]
-strengths = [share * norms.median().item() for share in (0.35, 0.6)]
-grid = [(name, latent, strength) for name, latent in tried for strength in strengths]
+# A latent that knows a label needn't cause it. So try those of the 20 best known labels, on a few prompts, and keep
+# what moves its label most.
+known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:20]
+strengths = [share * norms.median().item() for share in (0.45, 0.6)]
+grid = [(names[i], int(best_latents[i]), strength) for i in known for strength in strengths]
 trial_sets = [[], *(make_latent_hooks(reference, latent, strength) for _, latent, strength in grid)]
 plain, *pushed = hooks.generate_many(model, data.PROMPTS[:8], trial_sets, sizes.new_tokens, progress="try latents")
 
