@@ -521,8 +521,7 @@ def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]
 # A latent that knows a label needn't cause it. So try those of the 20 best known labels, on a few prompts, and keep
 # what moves its label most.
 known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:20]
-strengths = [share * norms.median().item() for share in (0.45, 0.6)]
-grid = [(names[i], int(best_latents[i]), strength) for i in known for strength in strengths]
+grid = [(names[i], int(best_latents[i]), 0.6 * norms.median().item()) for i in known]
 trial_sets = [[], *(make_latent_hooks(reference, latent, strength) for _, latent, strength in grid)]
 plain, *pushed = hooks.generate_many(model, data.PROMPTS[:8], trial_sets, sizes.new_tokens, progress="try latents")
 
