@@ -93,6 +93,9 @@ for token, norm in zip(model.to_str_tokens(tokens), residual[0].float().norm(dim
 # For every layer L, take `blocks.L.hook_resid_pre` of each sentence, average it **over the sentence's tokens
 # without BOS**, then average over the sentences, so that a long sentence weighs as much as a short one.
 #
+# The check calls your function with a small model of its own, so ask `model.cfg` for the number of layers: the
+# variable `n_layers` above belongs to the large one.
+#
 # <details><summary>Hint</summary>
 #
 # `names_filter` also takes a function: `lambda name: name.endswith("hook_resid_pre")` keeps all layers of one run.
