@@ -28,7 +28,7 @@
 # | 1.3 find a coefficient that works | 0.5 | easy | 10 |
 # | 1.4 what steering does and where it breaks | 0.5 | written | 10 |
 #
-# You write code only where a cell says `NotDone`. Each task ends with a check that tells you what is wrong.
+# You write code only where a cell says `NotDone`. Each coding task ends with a check that tells you what is wrong.
 
 # %%
 import torch
@@ -100,7 +100,7 @@ for token, norm in zip(model.to_str_tokens(tokens), residual[0].float().norm(dim
 #
 # `names_filter` also takes a function: `lambda name: name.endswith("hook_resid_pre")` keeps all layers of one run.
 # The cache is indexed by the full name of each hook point, and `[0, 1:]` is the only sentence of the batch from
-# its first word on. Add in fp32: the model may run in bf16.
+# its first word on. Better add in fp32: the model may run in bf16, and sums in it lose digits.
 #
 # </details>
 
@@ -159,8 +159,10 @@ plots.layer_norms(relative, steering_vectors.norm(dim=-1).cpu(), title="size of 
 #
 # 1. `make_steering_hooks` returns one pair `(hook point, function)` per layer. The function gets the residual
 #    stream `[batch, tokens, d_model]` and adds `coefficient * vectors[layer]` at the **last** position only.
+#    `layers=None` means all of them, `range(len(vectors))`: here too the check's model is smaller than yours.
 # 2. `generate_with_steering` continues a prompt greedily: run the whole text with the hooks on, take the likeliest
-#    next token, append it, repeat. Stop at `model.tokenizer.eos_token_id`. Return prompt and continuation, no BOS.
+#    next token, append it, repeat. Stop at `model.tokenizer.eos_token_id`, which
+#    is no text and needn't be kept. Return prompt and continuation, no BOS.
 #
 # <details><summary>Hint for the hooks</summary>
 #
@@ -307,6 +309,9 @@ plots.dose_response(curve, {"positive, random direction": control})
 # **Your choice.** Take the coefficient c with the largest shift (share of positive texts at +c minus that at −c)
 # among those that stay fluent: perplexity at most 1.6 times the unsteered text's. `curve.shift(c)` and
 # `curve.fluency(c)` give both numbers; for the fluency it is the worse one of +c and −c.
+#
+# Leave c, which is above 0, in `best_coefficient` and the layers in `best_layers`. The check asks for a shift above 0.5
+# and forgives a perplexity of up to 2 times the unsteered text's.
 
 # %% task="1.3" points=0.5
 best_layers = layers

@@ -222,6 +222,8 @@ print(original_marks)
 # - at most **25%** dead latents, which never fire.
 #
 # `sae.train` runs the loop: it scales activations to a mean norm of √d_in, shuffles, and keeps decoder rows at norm 1.
+# It is called `sae.train(module, activations, loss_fn, sae.TrainConfig(steps=…, batch_size=…, lr=…))`, and calls
+# `loss_fn(x, x_hat, h)` with three arguments: wrap your four-argument `sae_loss` in a function that fixes λ.
 # You choose λ, steps and learning rate; any other architecture of your own is welcome too. Leave the module in `my_sae`
 # and what `sae.train` returns in `my_history`. Half a minute of training is enough on two cores.
 #
@@ -493,11 +495,13 @@ plots.contexts({f"latent {i}": contexts_of(i) for i in drawn or [0]})
 #
 # A latent's decoder row is a direction of the residual stream. Add it while the model writes, as in notebook 1. Choose
 # a label (`data.labels.LABELS` has them all), a latent and a strength, so that the share of texts with a word of that
-# label **rises by at least 0.3**, at no more than 3 times the perplexity.
+# label **rises by at least 0.3**, at no more than 3 times the perplexity. Leave them in `bonus_label`, `bonus_latent`
+# and `bonus_coefficient`.
 #
 # <details><summary>Hint</summary>
 #
-# A strength is a norm here: compare it with the median norm of the activations. Topics (food, music, family, war) are
+# A decoder row has norm 1, so the strength is the norm of the push: compare it with `norms.median()`, the median norm of
+# the activations from above. Topics (food, music, family, war) are
 # easier than grammar. Read the texts.
 #
 # </details>
@@ -550,7 +554,7 @@ checks.task_2_6(model, unsteered, steered, bonus_label, quick)
 #
 # Train an SAE that explains more of the held-out middle layer than `reference` does, with no more active latents per
 # token: a lower FVU at the same L0. Longer, wider, better scheduled, another architecture: anything goes, except
-# training on held-out lines.
+# training on held-out lines. Leave it in `bonus_sae`.
 
 # %% task="2.7" points=1 bonus=true
 ### BEGIN SOLUTION

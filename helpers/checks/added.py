@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .answers import Answer, read, unchanged
-from .verdict import CheckFailed, call, describe
+from .verdict import CheckFailed, call, call_on_small, describe
 
 NAME = "make_steering_hooks"
 WANTED = "blocks.L.hook_resid_pre"
@@ -93,7 +93,8 @@ def check_hooks(make_steering_hooks: Callable, model) -> None:
 def _ask(make: Callable, model, vectors, stream, coefficient: float, layers: list[int] | None) -> Answer:
     """What the student's hooks add, ``[layers BATCH LENGTH d_model]``."""
     given, order = vectors.clone(), None if layers is None else list(layers)
-    hooks = call(make, given, coefficient) if layers is None else call(make, given, coefficient, order)
+    arguments = (given, coefficient) if layers is None else (given, coefficient, order)
+    hooks = call_on_small(make, len(vectors), *arguments)
     wanted = list(range(len(vectors))) if layers is None else layers
     by_layer = _by_layer(hooks, wanted, layers, model)
     added = [_difference(*by_layer[layer], model, stream) for layer in wanted]

@@ -15,7 +15,7 @@ import torch
 
 from .answers import Answer, read
 from .toy import left_as_it_was, toy_model
-from .verdict import CheckFailed, call, must_be_callable, public_check
+from .verdict import CheckFailed, call_on_small, must_be_callable, public_check
 
 SENTENCES = ["the food was good", "my day", "this film that she saw felt slow and bad", "it was late because they took a walk"]
 NAME = "collect_average_residuals"
@@ -131,7 +131,7 @@ def task_1_1(collect_average_residuals: Callable) -> None:
 
 def _ask(function: Callable, model, sentences: list[str]) -> Answer:
     given = list(sentences)
-    value = call(function, model, given)
+    value = call_on_small(function, model.cfg.n_layers, model, given)
     if given != sentences:
         raise CheckFailed("your function changes the list of sentences that it is given.")
     layers, width, n = model.cfg.n_layers, model.cfg.d_model, len(sentences)

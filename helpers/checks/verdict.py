@@ -108,6 +108,19 @@ def call(function: Callable, *args, **kwargs):
         raise CheckFailed(f"{_short(name)} raised {_one_line(error)}{_where(error)}") from error
 
 
+def call_on_small(function: Callable, n_layers: int, *args, **kwargs):
+    """:func:`call` with a model or vectors of ``n_layers``; a look-up that fails says so.
+
+    It is what a function meets that takes the notebook's number of layers for every model's.
+    """
+    try:
+        return call(function, *args, **kwargs)
+    except CheckFailed as failure:
+        if isinstance(failure.__cause__, LookupError):
+            failure.message += f" (The check works with {n_layers} layers: don't use the notebook's `n_layers`.)"
+        raise
+
+
 def _short(name: str) -> str:
     return name.rpartition("<locals>.")[2]
 

@@ -155,6 +155,22 @@ def test_error_of_the_student_in_one_line(complaint):
     assert "crashes raised TypeError" in line and "`return first / 0`" in line
 
 
+def test_the_notebooks_number_of_layers_is_named(complaint):
+    def of_30_layers(model, sentences):
+        _, cache = model.run_with_cache(model.to_tokens(sentences[0]))
+        return torch.stack([cache[f"blocks.{layer}.hook_resid_pre"][0, 1:].mean(0) for layer in range(30)])
+
+    line = complaint(task_1_1, of_30_layers)
+    assert "KeyError" in line and "The check works with 3 layers: don't use the notebook's `n_layers`." in line
+
+
+def test_other_errors_say_nothing_of_layers(complaint):
+    def crashes(model, sentences):
+        return 1 / 0
+
+    assert "The check works" not in complaint(task_1_1, crashes)
+
+
 def test_hooks_are_taken_off_after_an_error_too(complaint):
     def crashes(model, sentences):
         model.add_hook("blocks.1.hook_resid_pre", lambda resid, hook: None)

@@ -303,6 +303,14 @@ def test_open_tasks_and_errors(complaint):
     assert "pass the function itself" in complaint(task_1_2, make, "a text")
 
 
+def test_the_notebooks_number_of_layers_is_named(complaint):
+    def of_30_layers(vectors, coefficient, layers=None):
+        return [(f"blocks.{layer}.hook_resid_pre", lambda resid, hook: resid + vectors[0]) for layer in range(30) if len(vectors[layer])]
+
+    line = complaint(task_1_2, of_30_layers, lambda *args, **kwargs: "")
+    assert "IndexError" in line and "The check works with 3 layers" in line
+
+
 def test_the_questions_tell_the_recipes_apart(model):
     """The right texts follow the right recipe and no other, and they hold no special token."""
     vectors = check._vectors(model)
