@@ -18,18 +18,12 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 END = "<|endoftext|>"
 
 
-def byte_symbols() -> list[str]:
-    """The character that stands for each byte, in the order of GPT-2's vocabulary: printable bytes first."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = 256 - len(printable)
-    return [*map(chr, printable), *(chr(256 + i) for i in range(others))]
-
-
 def tokenizer(merges: Path) -> PreTrainedTokenizerFast:
     """GPT-2's: 256 bytes, then what each merge gives, then the end of text, which also serves as BOS."""
     lines = merges.read_text(encoding="utf-8").split("\n")
     pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
-    ids = {symbol: i for i, symbol in enumerate([*byte_symbols(), *map("".join, pairs), END])}
+    byte_symbols = sorted(pre_tokenizers.ByteLevel.alphabet())  # GPT-2's vocabulary begins with them, in this order
+    ids = {symbol: i for i, symbol in enumerate([*byte_symbols, *map("".join, pairs), END])}
     words = Tokenizer(tokenizer_models.BPE(ids, pairs))
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words.decoder = decoders.ByteLevel()

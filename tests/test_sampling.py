@@ -49,6 +49,14 @@ def test_a_number_at_the_end_of_the_range_draws_a_token_that_can_be():
         assert sampler(logits).tolist() == [1, 0, 2]
 
 
+@pytest.mark.parametrize("drawn", [0.0, 1 - 2**-53])
+def test_the_ends_of_the_range_of_random_numbers(monkeypatch, drawn):
+    """torch.rand may give exactly 0: it must not draw a first token that top-k has ruled out."""
+    monkeypatch.setattr(torch, "rand", lambda *size, **kwargs: torch.tensor(drawn, dtype=torch.float64))
+    logits = torch.tensor([[0.0, 9.0, 8.0, 0.0]])
+    assert Sampler(Sampling(top_k=2), ["a"])(logits).tolist() == [1 if drawn == 0 else 2]
+
+
 @torch.no_grad()
 def rerun_sampled(model, prompt, fwd_hooks, new):  # noqa: F811
     """The original's loop, drawing."""

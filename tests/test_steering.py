@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from helpers import sentiment, steering
+from helpers.bootstrap import mean_interval
 from helpers.hooks import Completion
 from helpers.steering import Curve, Point, SteeringError
 from tests import tiny
@@ -159,6 +160,11 @@ def test_intervals_pair_each_prompt_with_itself():
     low, high = curve.at(-0.2).positive_interval
     assert low == pytest.approx(0.5 - 1.96 * (0.25 / 20) ** 0.5, abs=0.06) and high == pytest.approx(1 - low, abs=0.06)
     assert curve.shift_interval(0.2) == curve.shift_interval(0.2)  # seeded
+
+
+def test_the_interval_is_seeded():
+    values = torch.randn(50, generator=torch.Generator().manual_seed(0)).tolist()
+    assert mean_interval(values) == mean_interval(values) != mean_interval(values, seed=1)
 
 
 def test_the_interval_narrows_with_more_prompts():

@@ -7,6 +7,7 @@ import inspect
 import linecache
 import os
 import random
+import re
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -109,16 +110,24 @@ def call(function: Callable, *args, **kwargs):
 
 
 def call_on_small(function: Callable, n_layers: int, *args, **kwargs):
-    """:func:`call` with a model or vectors of ``n_layers``; a look-up that fails says so.
+    """:func:`call` with a model or vectors of ``n_layers``; a look-up beyond the last layer says so.
 
-    It is what a function meets that takes the notebook's number of layers for every model's.
+    It is what a function meets that takes the notebook's number of layers for every model's. Other look-ups that
+    fail have other reasons, and get no such hint.
     """
     try:
         return call(function, *args, **kwargs)
     except CheckFailed as failure:
-        if isinstance(failure.__cause__, LookupError):
+        if _beyond_the_last(failure.__cause__, n_layers):
             failure.message += f" (The check works with {n_layers} layers: don't use the notebook's `n_layers`.)"
         raise
+
+
+def _beyond_the_last(error: BaseException | None, n_layers: int) -> bool:
+    """Whether a cache was asked for a block, or a tensor or list for a row, that ``n_layers`` layers don't have."""
+    if isinstance(error, KeyError):
+        return any(int(block) >= n_layers for block in re.findall(r"\bblocks\.(\d+)\.", str(error)))
+    return isinstance(error, IndexError) and f"dimension 0 with size {n_layers}" in str(error)
 
 
 def _short(name: str) -> str:

@@ -165,10 +165,21 @@ def test_the_notebooks_number_of_layers_is_named(complaint):
 
 
 def test_other_errors_say_nothing_of_layers(complaint):
-    def crashes(model, sentences):
+    def divides(model, sentences):
         return 1 / 0
 
-    assert "The check works" not in complaint(task_1_1, crashes)
+    def no_such_name(model, sentences):
+        return model.run_with_cache(model.to_tokens(sentences[0]), names_filter=["hook_resid_pre"])
+
+    def misspelt(model, sentences):
+        return model.run_with_cache(model.to_tokens(sentences[0]))[1]["blocks.1.hook_resid_per"]
+
+    def too_far(model, sentences):
+        return sentences[len(sentences)]
+
+    for crashes in (divides, no_such_name, misspelt, too_far):
+        line = complaint(task_1_1, crashes)
+        assert "raised" in line and "The check works" not in line
 
 
 def test_hooks_are_taken_off_after_an_error_too(complaint):
