@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -56,20 +57,36 @@ def greedy(logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows"]:
 
 
 class Sampler:
-    """Draws the next token of each row; ``prompts`` names each row's prompt, which decides its random numbers."""
+    """Draws the next token of each row.
 
-    def __init__(self, sampling: Sampling, prompts: Sequence[str]):
-        self.warp = LogitsProcessorList([TemperatureLogitsWarper(float(sampling.temperature))])
-        if sampling.top_k is not None:
-            self.warp.append(TopKLogitsWarper(sampling.top_k))
-        if sampling.top_p is not None:
-            self.warp.append(TopPLogitsWarper(float(sampling.top_p)))
-        seeds = (zlib.crc32(f"{sampling.seed}:{prompt}".encode()) for prompt in prompts)
+    Args:
+        sampling: one for all rows, or one per row.
+        prompts: each row's prompt, which with the seed decides the row's random numbers.
+    """
+
+    def __init__(self, sampling: Sampling | Sequence[Sampling], prompts: Sequence[str]):
+        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else sampling
+        seeds = (zlib.crc32(f"{one.seed}:{prompt}".encode()) for one, prompt in zip(each, prompts, strict=True))
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.rows_by_warp = defaultdict(list)
+        for row, one in enumerate(each):
+            self.rows_by_warp[replace(one, seed=0)].append(row)
 
     def __call__(self, logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows"]:
         """Invert the distribution function, so that the same number drawn means the same quantile in every row."""
-        reached = self.warp(None, logits).double().softmax(-1).cumsum(-1)
         drawn = torch.tensor([torch.rand((), generator=g, dtype=torch.float64) for g in self.generators])
-        wanted = drawn.to(reached)[:, None] * reached[:, -1:]
-        return torch.searchsorted(reached, wanted, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+        chosen = torch.empty(len(logits), dtype=torch.long, device=logits.device)
+        for warp, rows in self.rows_by_warp.items():
+            reached = _warped(warp, logits[rows]).double().softmax(-1).cumsum(-1)
+            wanted = drawn[rows].to(reached)[:, None] * reached[:, -1:]
+            chosen[rows] = torch.searchsorted(reached, wanted, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+        return chosen
+
+
+def _warped(sampling: Sampling, logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "rows vocabulary"]:
+    warp = LogitsProcessorList([TemperatureLogitsWarper(float(sampling.temperature))])
+    if sampling.top_k is not None:
+        warp.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p is not None:
+        warp.append(TopPLogitsWarper(float(sampling.top_p)))
+    return warp(None, logits)

@@ -1,10 +1,10 @@
 """How positive a text is: the judge, and VADER as a second opinion.
 
-The judge is smollm2. It is shown two reviews with their sentiment and asked for the sentiment of a
-third text; the score is the difference of the logits of ' positive' and ' negative', averaged over
-several such prompts. A model leans to one answer whatever the text, so each prompt has a zero of its
-own: the median score of sentences from the written corpus's reviews, as many positive as negative.
-How often the judge is right on texts of known sentiment:
+The judge is smollm2, which is shown two reviews with their sentiment and asked for the sentiment of a
+third text, with two such prompts. What it would answer is the difference of the logits of ' positive'
+and ' negative'; what it has noticed is read off its residual stream by a linear probe, trained on the
+reviews that it wrote itself, whose tone is known (see :mod:`helpers.probe`). The judge's score takes
+both. How often it is right on texts of known sentiment:
 
     python -m helpers.sentiment POSITIVE.txt NEGATIVE.txt
 """
@@ -20,30 +20,17 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
-from transformers import DynamicCache
 
-# Each prompt's shared beginning; what is judged follows. Both orders of the labels, so that the
-# model's liking for the label seen last cancels.
-PROMPTS = (
-    "Review: dull , badly written and far too long .\nSentiment: negative\n"
-    "Review: a warm , funny and beautifully acted film .\nSentiment: positive\nReview: ",
-    "Review: I loved every minute of it.\nSentiment: positive\n\n"
-    "Review: I want those two hours of my life back.\nSentiment: negative\n\nReview: ",
-)
-QUESTION = "\nSentiment:"
-ANSWERS = (" positive", " negative")
-SMOLLM2_ZEROS = (1.21, 0.03)  # what `calibrate` gives for smollm2 in bf16
-BATCH = 32
-LONGEST = 200  # tokens of a text that are read
-
-
-class SentimentError(ValueError):
-    """Texts that can't be judged; the message says why."""
+from helpers import probe
+from helpers.readings import PROMPTS, SentimentError, check_texts, read
 
 
 def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Tensor, "n"]:
-    """How positive each text is, in nats: above 0 positive, below 0 negative.
+    """How positive each text is: above 0 positive, below 0 negative.
+
+    The unit is the spread of the scores of written reviews' sentences, so 1 is as positive as a
+    praising sentence usually is. Another model than smollm2 has no probe: there the score is what it
+    would answer alone, in nats, as :func:`asked` gives it.
 
     Args:
         texts: at least one; only the first 200 tokens of each are read.
@@ -52,10 +39,20 @@ def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Ten
     Raises:
         SentimentError: no texts, or something that isn't text.
     """
-    _check_texts(texts)
+    check_texts(texts)
     model = model or judge_model()
-    scores = torch.stack([_score(model, prompt, texts, progress) for prompt in PROMPTS])
-    return (scores - _zeros(model)[:, None]).mean(0)
+    if not is_smollm2(model):
+        return asked(texts, model, progress)
+    return probe.load().score(read(model, texts, probe.LAYER, progress))
+
+
+def asked(texts: Sequence[str], model, progress: bool = False) -> Float[Tensor, "n"]:
+    """What the model would answer, in nats: logit of ' positive' minus logit of ' negative', mean over the prompts.
+
+    A model leans to one answer whatever the text, so each prompt has a zero of its own: see :func:`calibrate`.
+    """
+    check_texts(texts)
+    return (read(model, texts, None, progress).answers - calibrate(model)[:, None]).mean(0)
 
 
 @lru_cache(maxsize=1)
@@ -67,60 +64,27 @@ def judge_model():
     return load_model("smollm2", dtype=settings().dtype)
 
 
-def _zeros(model) -> Float[Tensor, "prompts"]:
-    """Each prompt's zero; known for smollm2, measured once for another model."""
-    is_smollm2 = (model.cfg.n_layers, model.cfg.d_model, model.cfg.d_vocab) == (30, 576, 49152)
-    return torch.tensor(SMOLLM2_ZEROS) if is_smollm2 else calibrate(model)
+def is_smollm2(model) -> bool:
+    return (model.cfg.n_layers, model.cfg.d_model, model.cfg.d_vocab) == (30, 576, 49152)
 
 
 @lru_cache(maxsize=4)
 def calibrate(model, each: int = 120) -> Float[Tensor, "prompts"]:
-    """Per prompt the median score of ``each`` positive and ``each`` negative reviews' last sentences."""
+    """Per prompt the median answer to ``each`` positive and ``each`` negative reviews' last sentences."""
     from helpers.data import documents
 
     last = {tone: [_last_sentence(d["text"]) for d in documents() if d["tone"] == tone] for tone in ("positive", "negative")}
     texts = last["positive"][:each] + last["negative"][:each]
-    return torch.stack([_score(model, prompt, texts, True).median() for prompt in PROMPTS])
+    return read(model, texts, None, True).answers.median(dim=1).values
 
 
 def _last_sentence(text: str) -> str:
     return re.split(r"(?<=[.!?])\s+", text.strip())[-1]
 
 
-@torch.inference_mode()
-def _score(model, prompt: str, texts: Sequence[str], progress: bool) -> Float[Tensor, "n"]:
-    device = model.W_U.device
-    start = model.to_tokens(prompt)
-    start_cache = DynamicCache()
-    model.original_model(start, past_key_values=start_cache, use_cache=True)
-    encode = lambda text: model.tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
-    question = encode(QUESTION)
-    rows = [torch.tensor(encode(text.strip())[:LONGEST] + question, device=device) for text in texts]
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    scores = torch.zeros(len(rows))
-    for first in tqdm(range(0, len(rows), BATCH), desc="judge", disable=not progress):
-        part = order[first : first + BATCH]
-        scores[part] = _score_batch(model, start_cache, [rows[i] for i in part])
-    return scores
-
-
-def _score_batch(model, start_cache: DynamicCache, rows: list[Tensor]) -> Float[Tensor, "rows"]:
-    """The shared beginning was read once; every row reads on from a copy of its cache."""
-    cache = DynamicCache()
-    for i, layer in enumerate(start_cache.layers):
-        cache.update(*(kept.expand(len(rows), -1, -1, -1) for kept in (layer.keys, layer.values)), i)
-    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    hidden = model.original_model.base_model(batch, past_key_values=cache, use_cache=True).last_hidden_state
-    last = hidden[torch.arange(len(rows)), torch.tensor([len(row) - 1 for row in rows])].float()
-    answers = [model.tokenizer.encode(answer, add_special_tokens=False)[0] for answer in ANSWERS]
-    # The bias: where LayerNorm was folded into the unembedding, part of the logits lies there.
-    good, bad = (last @ model.W_U[:, answers].float() + model.b_U[answers].float()).T
-    return (good - bad).cpu()
-
-
 def vader(texts: Sequence[str]) -> Float[Tensor, "n"]:
     """VADER's compound score, -1 to 1, by a word list and rules (Hutto and Gilbert 2014)."""
-    _check_texts(texts)
+    check_texts(texts)
     return torch.tensor([_vader().polarity_scores(text)["compound"] for text in texts])
 
 
@@ -137,14 +101,6 @@ VADER_NEUTRAL = 0.05  # VADER's authors call a compound score within ±0.05 neut
 def shares(scores: Float[Tensor, "n"], neutral: float = 0.0) -> tuple[float, float]:
     """Share of texts above ``neutral``, and share below ``-neutral``."""
     return (scores > neutral).float().mean().item(), (scores < -neutral).float().mean().item()
-
-
-def _check_texts(texts) -> None:
-    if isinstance(texts, str) or not len(texts):
-        raise SentimentError(f"texts={texts!r}: give a list with at least one text.")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise SentimentError(f"Text {i} is {text!r}, a {type(text).__name__}: every text must be a string.")
 
 
 def measure(positive: Sequence[str], negative: Sequence[str], model=None) -> dict[str, dict[str, float]]:

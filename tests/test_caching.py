@@ -112,7 +112,7 @@ def test_long_lines(tiny_model):
     found = harvest(tiny_model, lines, NAME, context=6, too_long="cut", progress=False)
     whole = harvest(tiny_model, lines, NAME, progress=False)
     assert torch.allclose(found.values, whole.values[:7], atol=1e-5)
-    with pytest.raises(HarvestError, match="Line 0 has 101 tokens, more than the context of 64"):
+    with pytest.raises(HarvestError, match="Line 0 has 101 tokens, more than the context of 96"):
         harvest(tiny_model, [" ".join(["food"] * 100)], NAME, progress=False)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from helpers import hooks
+from helpers import generation, hooks
 from helpers.hooks import HookError
 from tests import tiny
 from tests.conftest import hooks_left
@@ -63,7 +63,7 @@ def rerun_with_cache(model, prompt: str, fwd_hooks, new: int = NEW) -> list[int]
     return written
 
 
-@pytest.fixture(params=["tiny_model", "llama"])
+@pytest.fixture(params=["tiny_model", "llama", "gpt2"])
 def model(request):
     return request.getfixturevalue(request.param)
 
@@ -120,26 +120,25 @@ def test_a_batch_equals_its_rows_one_by_one(model, past):
 
 def test_many_rows_go_in_several_batches(tiny_model, monkeypatch):
     expected = hooks.generate_many(tiny_model, tiny.PROMPTS, [steer(tiny_model, 1.0), []], 3)
-    monkeypatch.setattr(hooks, "MAX_ROWS", 4)
+    monkeypatch.setattr(generation, "MAX_ROWS", 4)
     assert [[c.token_ids for c in row] for row in hooks.generate_many(tiny_model, tiny.PROMPTS, [steer(tiny_model, 1.0), []], 3)] == [
         [c.token_ids for c in row] for row in expected
     ]
 
 
 def test_hooks_of_one_point_act_one_after_the_other(llama):
-    name = "blocks.1.hook_resid_pre"
-    double, shift = (name, lambda resid, hook: resid * 2), (name, lambda resid, hook: resid + 1)
-    for fwd_hooks in ([double, shift], [shift, double]):
-        assert list(hooks.generate_many(llama, ["my food"], [fwd_hooks], 1)[0][0].token_ids) == rerun(
-            llama, "my food", [(name, lambda r, hook: _last(r, fwd_hooks))], 1
-        )
+    def double(resid, hook):
+        resid[:, -1] *= 2
 
+    def shift(resid, hook):
+        resid[:, -1] += 1
 
-def _last(resid, fwd_hooks):
-    edited = resid.clone()
-    for _, function in fwd_hooks:
-        edited[:, -1] = function(edited[:, -1:], None)[:, 0]
-    return edited
+    name, found = "blocks.1.hook_resid_pre", []
+    for functions in ([double, shift], [shift, double]):
+        fwd_hooks = [(name, function) for function in functions]
+        found.append(hooks.generate_many(llama, PROMPTS, [fwd_hooks], NEW)[0])
+        assert [list(c.token_ids) for c in found[-1]] == [rerun(llama, prompt, fwd_hooks) for prompt in PROMPTS]
+    assert [c.token_ids for c in found[0]] != [c.token_ids for c in found[1]]  # so the order was put to the test
 
 
 def test_a_hook_sees_only_the_rows_of_its_own_set(tiny_model):
@@ -149,7 +148,7 @@ def test_a_hook_sees_only_the_rows_of_its_own_set(tiny_model):
         seen.append(tuple(resid.shape))
 
     hooks.generate_many(tiny_model, ["the food was", "the soup was"], [[("blocks.0.hook_resid_pre", look)], [], steer(tiny_model, 1.0)], 2)
-    assert seen == [(2, 1, 64), (2, 1, 64)]
+    assert seen == [(2, 4, 64), (2, 1, 64)]  # first shown as if the text stood there; see helpers/positions.py
 
 
 def test_end_of_text_stops_and_is_no_text(tiny_model):
@@ -197,7 +196,7 @@ def test_no_hook_stays(tiny_model, past):
         ({"max_new_tokens": 0}, ["max_new_tokens=0"]),
         ({"fwd_hooks": [("blocks.0.hook_resid_per", None)]}, ["blocks.0.hook_resid_per", "Did you mean", "blocks.0.hook_resid_pre"]),
         ({"fwd_hooks": [("blocks.7.hook_resid_pre", None)]}, ["blocks.7.hook_resid_pre", "0 to 1"]),
-        ({"prompt": " ".join(["food"] * 60)}, ["61 tokens", "context of 64", "at most 3 new"]),
+        ({"prompt": " ".join(["food"] * 92)}, ["93 tokens", "context of 96", "at most 3 new"]),
     ],
 )
 def test_bad_input_is_one_sentence(tiny_model, arguments, words):

@@ -154,7 +154,8 @@ def record(text, tone=None):
 @pytest.fixture
 def raw(tmp_path, monkeypatch):
     """Two good documents, two bad, and four reviews, of which the judge hears one otherwise than it was asked for."""
-    monkeypatch.setattr(sentiment, "judge", lambda texts, progress=False: torch.tensor([5.0 - text.count("bad") for text in texts]))
+    monkeypatch.setattr(sentiment, "judge_model", lambda: None)
+    monkeypatch.setattr(sentiment, "asked", lambda texts, model, progress=False: torch.tensor([5.0 - text.count("bad") for text in texts]))
     records = [
         record(GOOD), record(SENTENCES[0]), record(GOOD + " More, cut in the mid"), record(GOOD + " As an AI, no."),
         record(GOOD + " Fine.", "positive"), record(GOOD + " It is fine.", "positive"),

@@ -27,6 +27,7 @@ OTHER = "the my was is and . on we went to it think i that goodbye with a walk s
 WORDS = [*GOOD, *BAD, *VERBS[1], *VERBS[-1], *THINGS, *DAYS, *OTHER]
 SPECIAL = ("<bos>", "<eos>", "<pad>", "<unk>")
 LENGTH, ROWS, STEPS = 40, 32, 400
+CONTEXT = 96
 
 POSITIVE = ("the food was great .", "i love it .", "my room is wonderful .", "the staff was excellent and good .")
 NEGATIVE = ("the food was awful .", "i hate it .", "my room is horrible .", "the staff was terrible and bad .")
@@ -90,6 +91,7 @@ def train(folder: Path) -> None:
         )  # fmt: skip
         model = GPT2LMHeadModel(config)
         _fit(model, _rows(words))
+        _lengthen(model, CONTEXT)
     model.eval().save_pretrained(folder)
     words.save_pretrained(folder)
 
@@ -111,6 +113,13 @@ def _fit(model, rows: torch.Tensor) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+
+
+def _lengthen(model, context: int) -> None:
+    """Room for longer texts than were trained on: the positions there mean nothing, but they are there."""
+    old = model.transformer.wpe.weight.data
+    model.transformer.wpe = torch.nn.Embedding.from_pretrained(torch.cat([old, old])[:context], freeze=False)
+    model.config.n_positions = context
 
 
 def tiny_folder(cache: Path) -> Path:
@@ -136,11 +145,25 @@ def random_llama(folder: Path) -> Path:
     words = tokenizer()
     config = LlamaConfig(
         vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=False, initializer_range=0.4,
+        num_key_value_heads=2, max_position_embeddings=CONTEXT, tie_word_embeddings=False, initializer_range=0.4,
         bos_token_id=0, eos_token_id=1, pad_token_id=2,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(3)
         LlamaForCausalLM(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def random_gpt2(folder: Path) -> Path:
+    """Random weights in GPT-2's architecture, small, the same words: learned positions, LayerNorm, biases."""
+    words = tokenizer()
+    config = GPT2Config(
+        vocab_size=len(words), n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT, initializer_range=0.4,
+        bos_token_id=0, eos_token_id=1, pad_token_id=2,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        GPT2LMHeadModel(config).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder

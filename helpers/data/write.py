@@ -94,12 +94,12 @@ def keep(raw: Path, packed: Path) -> Counter:
 
 def _tone_confirmed(records: list[dict]) -> Bool[Tensor, "n"]:
     """False for a review whose tone isn't what was asked for; as many were asked for of each, so the median divides."""
-    from helpers.sentiment import judge
+    from helpers.sentiment import asked, judge_model  # not the probe, which is trained on this very corpus
 
     confirmed = torch.ones(len(records), dtype=torch.bool)
     reviews = [i for i, record in enumerate(records) if record["tone"]]
     if reviews:
-        scores = judge([records[i]["text"] for i in reviews], progress=True)
+        scores = asked([records[i]["text"] for i in reviews], judge_model(), progress=True)
         wanted = torch.tensor([records[i]["tone"] == "positive" for i in reviews])
         confirmed[reviews] = (scores > scores.median()) == wanted
     return confirmed
