@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from helpers.hookpoints import Hook
-from helpers.positions import on_rows, watched
+from helpers.positions import doubled, on_rows, watched
 
 Step = tuple[Int[Tensor, "rows"], Float[Tensor, "rows"]]  # chosen tokens, the clean model's log-probabilities of them
 
@@ -83,13 +83,15 @@ class Decoder:
         self._forget_edits(cache)
         return logits
 
-    def _merged(self, n_prompts: int, copies: int = 0) -> list[Hook]:
+    def _merged(self, n_prompts: int, copies: int = 0, whole_prompt: bool = False) -> list[Hook]:
         """One function per hook point that lets each set's functions see its own rows only."""
-        by_name = defaultdict(list)
+        by_name, steered = defaultdict(list), self.past == "steered"
         for s, hooks in enumerate(self.hook_sets):
             for name, function in hooks:
                 if copies:
-                    function = watched(name, function, copies, every_position=self.past == "steered")
+                    function = watched(name, function, copies, every_position=steered)
+                elif steered and not whole_prompt:
+                    function = doubled(function)
                 by_name[name].append((slice(s * n_prompts, (s + 1) * n_prompts), function))
         return [(name, on_rows(parts)) for name, parts in by_name.items()]
 
@@ -118,7 +120,7 @@ class Decoder:
                 caches.append(self._read(ids[:, :-1], [])[0])
                 rows.append(prompts)
             else:
-                found, last = self._read(ids.repeat(len(self.hook_sets), 1), self._merged(len(prompts)))
+                found, last = self._read(ids.repeat(len(self.hook_sets), 1), self._merged(len(prompts), whole_prompt=True))
                 caches.append(found)
                 rows.append(torch.cat([prompts + s * self.n_prompts for s in range(len(self.hook_sets))]))
                 logits.append(last)

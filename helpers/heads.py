@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from helpers.curves import Curve
 from helpers.hooks import Hook, generate_many
 from helpers.steering import score
 
@@ -58,14 +59,14 @@ def head_hooks(model, vectors: Float[Tensor, "n_layers n_heads d_head"], head: H
 def try_heads(
     model,
     vectors: Float[Tensor, "n_layers n_heads d_head"],
-    heads: Sequence[Head],
-    norm: float,
+    norms: dict[Head, float],
     prompts: Sequence[str],
     max_new_tokens: int = 20,
-) -> dict[Head, float]:
-    """For each head the shift: share of positive completions (VADER) pushed by +norm minus that by −norm."""
-    signs = (1, -1)
-    hook_sets = [head_hooks(model, vectors, head, sign * norm) for head in heads for sign in signs]
+) -> dict[Head, Curve]:
+    """Push with one head at a time, by plus and minus its norm in ``norms``; per head a curve (−norm, 0, +norm) by VADER."""
+    doses = [(head, sign * norm) for head, norm in norms.items() for sign in (-1, 1)]
+    hook_sets = [[], *(head_hooks(model, vectors, head, norm) for head, norm in doses)]
     rows = generate_many(model, list(prompts), hook_sets, max_new_tokens, progress="heads")
-    points = score(rows, [sign * norm for _ in heads for sign in signs], with_judge=False)
-    return {head: points[2 * i].positive - points[2 * i + 1].positive for i, head in enumerate(heads)}
+    zero, *points = score(rows, [0.0, *(norm for _, norm in doses)], with_judge=False)
+    pairs = zip(points[::2], points[1::2], strict=True)
+    return {head: Curve((down, zero, up)) for head, (down, up) in zip(norms, pairs, strict=True)}

@@ -6,6 +6,7 @@ named point of the model; ``blocks.5.hook_resid_pre`` is the residual stream tha
 
 from helpers.generation import PASTS, Completion, generate, generate_many, stream
 from helpers.hookpoints import Hook, HookError, check_name, layer_of, special_ids
+from helpers.positions import everywhere
 
 __all__ = [
     "PASTS",
@@ -13,6 +14,7 @@ __all__ = [
     "Hook",
     "HookError",
     "check_name",
+    "everywhere",
     "generate",
     "generate_many",
     "layer_of",

@@ -52,6 +52,24 @@ def dose_response(curve, controls: dict[str, object] | None = None, title: str =
     return figure
 
 
+def layer_maps(maps: dict[str, object]) -> Figure:
+    """Heat maps of the shift over layers and sizes of push, one per :class:`~helpers.layer_maps.LayerMap`.
+
+    The small number in a field is the perplexity ratio: a dark field with a large one is bought dearly.
+    """
+    figure, axes = _axes(10, 1.1 + 0.45 * max(len(m.sizes) for m in maps.values()), columns=len(maps))
+    for ax, (title, found) in zip(np.atleast_1d(axes), maps.items(), strict=True):
+        shift, fluency = found.shift.T, found.fluency.T
+        image = ax.imshow(shift, cmap="RdYlGn", vmin=-1, vmax=1, aspect="auto", origin="lower")
+        for y, x in np.ndindex(*shift.shape):
+            ax.text(x, y, f"{shift[y, x]:+.2f}\n×{fluency[y, x]:.1f}", ha="center", va="center", size=6)
+        ax.set_xticks(range(len(found.layer_sets)), [str(layers[0]) for layers in found.layer_sets])
+        ax.set_yticks(range(len(found.sizes)), [f"{size:g}" for size in found.sizes])
+        ax.set(xlabel="layer", ylabel="size of the push", title=title)
+    figure.colorbar(image, ax=axes, label="shift", shrink=0.9)
+    return figure
+
+
 def completions(rows: dict[str, Sequence], scores: dict[str, Sequence[float]], count: int = 5, width: int = 44) -> Figure:
     """Completions side by side, one column per setting, coloured by sentiment (green positive, red negative).
 

@@ -3,8 +3,8 @@
 With a KV cache a hook sees one position at a time, so ``value[:, 3]`` can't mean the fourth token of the
 text any more, and ``value[:, 0]`` would mean the newest one. Therefore a hook's first single position
 is shown to it several times over, as if it stood in a longer text: one that edits the last position
-changes the last copy alone, one that edits every position changes all, and whatever else changes
-goes by absolute positions.
+changes the last copy alone, one that edits every position changes all (but, maybe, the first: BOS), and
+whatever else changes goes by absolute positions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from helpers.hookpoints import HookError
+from helpers.hookpoints import Hook, HookError
 
 
 def on_rows(parts: list[tuple[slice, Callable]]) -> Callable:
@@ -62,6 +62,19 @@ def watched(name: str, function: Callable, copies: int, every_position: bool) ->
     return watching
 
 
+def doubled(function: Callable) -> Callable:
+    """``function`` shown the newest position behind a copy of itself, so that ``value[:, 1:]`` (all but BOS) means it, too."""
+
+    def on_the_second(value, hook):
+        if value.shape[1] != 1:
+            return function(value, hook)
+        shown = value.repeat_interleave(2, dim=1)
+        returned = function(shown, hook)
+        return (shown if returned is None else returned)[:, -1:]
+
+    return on_the_second
+
+
 def changed_positions(before: Float[Tensor, "rows n ..."], after: Float[Tensor, "rows n ..."]) -> Bool[Tensor, "rows n"]:
     """Where any number differs; NaN equals NaN."""
     same = (before == after) | (before.isnan() & after.isnan())
@@ -72,8 +85,8 @@ def _check(changed: Bool[Tensor, "rows n"], name: str, every_position: bool) -> 
     earlier, last = changed[:, :-1], changed[:, -1]
     if not earlier.any():
         return
-    everywhere = earlier.all(-1) & last
-    if (everywhere | ~changed.any(-1) | (~earlier.any(-1) & last)).all():
+    all_but_bos = earlier[:, 1:].all(-1) & last
+    if (all_but_bos | ~changed.any(-1) | (~earlier.any(-1) & last)).all():
         if every_position:
             return
         raise HookError(_refusal(name, "it edits every position", every_position))
@@ -84,9 +97,29 @@ def _refusal(name, what: str, every_position: bool) -> str:
     if every_position:
         return (
             f"A hook at {name!r} can't be used while generating: {what}, and with a KV cache it sees only the newest "
-            "token. Edit the last position (value[:, -1]) or every position (value[:])."
+            "token. Edit the last position (value[:, -1]) or every position (value[:], or value[:, 1:] without BOS)."
         )
     return (
         f"A hook at {name!r} can't be used with past='clean': {what}, but there earlier tokens stay as they were. "
         "Edit the last position alone (value[:, -1]), or take past='steered' for a hook that edits every position."
     )
+
+
+def everywhere(fwd_hooks: list[Hook]) -> list[Hook]:
+    """Hooks that do at every position but the first (BOS) what the given ones do at the last.
+
+    The function is shown each position as a text of its own. For ``past="steered"``, or a single run.
+    """
+    return [(name, _at_each_position(function)) for name, function in fwd_hooks]
+
+
+def _at_each_position(function: Callable) -> Callable:
+    def at_each_position(value, hook):
+        first = 1 if value.shape[1] > 1 else 0  # a single position is the newest token
+        rest = value[:, first:]
+        flat = rest.reshape(-1, 1, *value.shape[2:]).clone()  # a hook may write in place
+        returned = function(flat, hook)
+        value[:, first:] = (flat if returned is None else returned).reshape(rest.shape)
+        return value
+
+    return at_each_position

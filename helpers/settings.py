@@ -20,6 +20,8 @@ class Sizes:
     """How much the notebooks do. Tokens are counted without BOS."""
 
     prompts: int  # prompts per point of a dose-response curve
+    trial: int  # other prompts, on which layers and heads are chosen
+    layers: int  # layers that are tried one by one
     new_tokens: int  # tokens per completion
     heads: int  # attention heads that are tried one by one
     tokens: int  # tokens whose activations are harvested
@@ -28,9 +30,9 @@ class Sizes:
     relu_steps: int  # training steps of the student's dense SAE, which costs several times as much per step
 
 
-QUICK = Sizes(prompts=8, new_tokens=8, heads=4, tokens=12_000, steps=60, batch_size=256, relu_steps=40)
-FULL = Sizes(prompts=40, new_tokens=20, heads=8, tokens=92_000, steps=500, batch_size=1024, relu_steps=150)
-FULL_GPU = Sizes(prompts=40, new_tokens=20, heads=90, tokens=2_000_000, steps=4000, batch_size=2048, relu_steps=4000)
+QUICK = Sizes(prompts=8, trial=4, layers=3, new_tokens=8, heads=4, tokens=12_000, steps=60, batch_size=256, relu_steps=40)
+FULL = Sizes(prompts=40, trial=16, layers=10, new_tokens=20, heads=8, tokens=92_000, steps=500, batch_size=1024, relu_steps=150)
+FULL_GPU = Sizes(prompts=40, trial=32, layers=30, new_tokens=20, heads=90, tokens=2_000_000, steps=4000, batch_size=2048, relu_steps=4000)
 
 
 @dataclass(frozen=True)

@@ -1,101 +1,86 @@
-"""Measure what steering does: how often, how fluently, against which controls.
+"""Measure what steering does: how often, how fluently, in which layers, against which controls.
 
 Everything here takes the functions of the notebook (``make_hooks``: from vectors, a coefficient and
-layers to hooks) and never builds a steering hook of its own.
+layers to hooks) and never builds a steering hook of its own. Vectors to compare are in
+:mod:`helpers.extraction`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from helpers import sentiment
-from helpers.bootstrap import Interval, mean_interval
+from helpers.curves import Curve, Point, SteeringError, figures, table
+from helpers.generation import MAX_ROWS
 from helpers.hooks import Completion, Hook, generate_many
+
+__all__ = ["Curve", "Point", "Setting", "SteeringError", "dose_response", "equal_push", "figures", "relative_norms", "score", "sweep", "table"]
 
 MakeHooks = Callable[..., list[Hook]]  # (vectors [n_layers d_model], coefficient, layers=None) -> hooks
 
 
-class SteeringError(ValueError):
-    """A setting that can't be steered with; the message says why."""
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One way to steer: which vectors, how much of them, in which layers (``None`` for all)."""
 
-
-@dataclass(frozen=True)
-class Point:
-    """One coefficient of a dose-response curve, over all prompts.
-
-    Shares are of the completions (the new text alone). ``perplexity`` is that of the new tokens under
-    the unsteered model: exp of the mean negative log-probability over all tokens of all prompts.
-    ``judge`` is the mean score in nats; a score needs texts that the judge model can read.
-    """
-
+    vectors: Float[Tensor, "n_layers d_model"]
     coefficient: float
-    positive: float  # share with VADER above 0.05
-    negative: float  # share with VADER below -0.05
-    vader: float  # mean compound score
-    judge: float | None  # mean judge score
-    judge_positive: float | None  # share that the judge calls positive
-    perplexity: float
-    completions: tuple[Completion, ...]
-    tones: tuple[float, ...] = ()  # VADER's score of each completion
-
-    @property
-    def is_positive(self) -> tuple[bool, ...]:
-        return tuple(tone > sentiment.VADER_NEUTRAL for tone in self.tones)
-
-    @property
-    def positive_interval(self) -> Interval:
-        """95% bootstrap interval of ``positive``, over prompts."""
-        return mean_interval(self.is_positive)
-
-    def figures(self) -> dict[str, float | Interval]:
-        """All but the texts and their single scores."""
-        figures = {name: value for name, value in asdict(self).items() if name not in ("completions", "tones")}
-        return figures | {"positive_interval": self.positive_interval}
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A dose-response curve: one :class:`Point` per coefficient, in rising order."""
-
-    points: tuple[Point, ...]
     layers: tuple[int, ...] | None = None
 
-    def at(self, coefficient: float) -> Point:
-        """The point measured at ``coefficient``.
 
-        Raises:
-            SteeringError: that coefficient wasn't measured.
-        """
-        for point in self.points:
-            if math.isclose(point.coefficient, coefficient, abs_tol=1e-9):
-                return point
-        known = ", ".join(f"{point.coefficient:+g}" for point in self.points)
-        raise SteeringError(f"The curve has no coefficient {coefficient:+g}; it has {known}.")
+def sweep(
+    model,
+    make_hooks: MakeHooks,
+    settings: Sequence[Setting],
+    prompts: Sequence[str],
+    max_new_tokens: int = 20,
+    past: str = "clean",
+    kept: dict | None = None,
+    progress: str = "steer",
+) -> list[list[Completion]]:
+    """Steer every prompt in every setting: ``result[s][p]``.
 
-    def shift(self, coefficient: float) -> float:
-        """Share of positive completions at +c minus that at −c; between −1 and 1."""
-        return self.at(coefficient).positive - self.at(-coefficient).positive
+    Args:
+        make_hooks: the student's function; called as ``make_hooks(vectors, coefficient, layers)``.
+        kept: a dict that finished settings are put into and taken from. After an interrupt the same call
+            with the same dict goes on where it stopped; the unsteered texts are shared by all sweeps.
 
-    def shift_interval(self, coefficient: float) -> Interval:
-        """95% bootstrap interval of :meth:`shift`, over prompts: each brings its own difference."""
-        up, down = self.at(coefficient).is_positive, self.at(-coefficient).is_positive
-        return mean_interval([int(more) - int(less) for more, less in zip(up, down, strict=True)])
+    Raises:
+        SteeringError: coefficients that aren't finite numbers, vectors with NaN or of the wrong shape or
+            device, a layer out of range, no setting; before anything runs.
+    """
+    if not settings:
+        raise SteeringError("There is nothing to steer with: give at least one coefficient.")
+    for setting in settings:
+        number(setting.coefficient)
+        check_vectors(model, setting.vectors, setting.layers)
+    kept = {} if kept is None else kept
+    keys = [_key(model, make_hooks, setting, prompts, max_new_tokens, past) for setting in settings]
+    missing = [i for i, key in enumerate(keys) if key not in kept and key not in keys[:i]]
+    at_once = max(1, MAX_ROWS // (2 * max(1, len(prompts))))
+    parts = [missing[start : start + at_once] for start in range(0, len(missing), at_once)]
+    for n, part in enumerate(parts):
+        sets = [make_hooks(s.vectors, s.coefficient, s.layers and list(s.layers)) if s.coefficient else [] for s in map(settings.__getitem__, part)]
+        title = progress if len(parts) == 1 else f"{progress} {n + 1}/{len(parts)}"
+        rows = generate_many(model, list(prompts), sets, max_new_tokens, past, progress=title)
+        kept.update(zip((keys[i] for i in part), rows, strict=True))
+    return [kept[key] for key in keys]
 
-    def wrong_way(self, coefficient: float) -> float:
-        """Share of prompts whose text is less positive at +c than at −c, by VADER; NaN for none."""
-        pairs = list(zip(self.at(coefficient).tones, self.at(-coefficient).tones, strict=True))
-        return sum(up < down for up, down in pairs) / len(pairs) if pairs else math.nan
 
-    def fluency(self, coefficient: float) -> float:
-        """Perplexity at ±c (the worse one) over the unsteered text's; 1 is as fluent as unsteered."""
-        worse = max(self.at(coefficient).perplexity, self.at(-coefficient).perplexity)
-        return worse / self.at(0).perplexity
+def _key(model, make_hooks, setting: Setting, prompts: Sequence[str], new: int, past: str) -> tuple:
+    """What a result depends on; unsteered texts depend on neither vectors, layers nor the past."""
+    common = (id(model), tuple(prompts), new)
+    if not setting.coefficient:
+        return common
+    fingerprint = hashlib.sha256(setting.vectors.float().cpu().numpy().tobytes()).hexdigest()
+    return (*common, past, make_hooks, fingerprint, setting.coefficient, setting.layers)
 
 
 def dose_response(
@@ -108,6 +93,8 @@ def dose_response(
     max_new_tokens: int = 20,
     judge_model=None,
     with_judge: bool = True,
+    past: str = "clean",
+    kept: dict | None = None,
 ) -> Curve:
     """Steer every prompt with every coefficient and score the completions.
 
@@ -116,19 +103,18 @@ def dose_response(
         coefficients: 0 is added when it is missing, since everything is compared with it.
         layers: which to steer; ``None`` for all.
         judge_model: the model that judges; ``None`` takes smollm2.
-        with_judge: ``False`` scores with VADER alone, which is much faster.
+        with_judge: ``False`` scores with VADER alone, which is faster.
+        past, kept: as for :func:`sweep`.
 
     Raises:
-        SteeringError: coefficients that aren't finite numbers, vectors with NaN or of the wrong shape,
-            a layer out of range; before anything runs.
+        SteeringError: as :func:`sweep`, or no coefficients.
     """
-    check_vectors(model, vectors, layers)
-    doses = sorted({0.0, *(_number(c) for c in coefficients)})
-    chosen = None if layers is None else list(layers)
-    hook_sets = [make_hooks(vectors, c, chosen) if c else [] for c in doses]
-    rows = generate_many(model, list(prompts), hook_sets, max_new_tokens, progress="steer")
-    points = score(rows, doses, judge_model, with_judge)
-    return Curve(points, None if layers is None else tuple(layers))
+    if not len(coefficients):
+        raise SteeringError("The list of coefficients is empty: give at least one, such as [-0.2, 0.2].")
+    chosen = None if layers is None else tuple(layers)
+    doses = sorted({0.0, *map(number, coefficients)})
+    rows = sweep(model, make_hooks, [Setting(vectors, c, chosen) for c in doses], prompts, max_new_tokens, past, kept)
+    return Curve(score(rows, doses, judge_model, with_judge), chosen)
 
 
 def score(
@@ -167,18 +153,11 @@ def perplexity(completions: Sequence[Completion]) -> float:
     return math.exp(-sum(logprobs) / len(logprobs)) if logprobs else math.nan
 
 
-def random_like(vectors: Float[Tensor, "n_layers d_model"], seed: int = 0) -> Float[Tensor, "n_layers d_model"]:
-    """A control: per layer a random direction with the norm of that layer's vector."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(vectors.shape, generator=generator).to(vectors.device)
-    return noise / noise.norm(dim=-1, keepdim=True) * vectors.float().norm(dim=-1, keepdim=True)
-
-
 def relative_norms(
     vectors: Float[Tensor, "n_layers d_model"], norms: Float[Tensor, "n_layers"], coefficient: float
 ) -> Float[Tensor, "n_layers"]:
     """‖c·v‖ over the median norm of the residual stream, per layer."""
-    return abs(_number(coefficient)) * vectors.float().norm(dim=-1).cpu() / norms
+    return abs(number(coefficient)) * vectors.float().norm(dim=-1).cpu() / norms
 
 
 def check_vectors(model, vectors, layers=None) -> None:
@@ -194,7 +173,18 @@ def check_vectors(model, vectors, layers=None) -> None:
             raise SteeringError(f"Layer {layer!r} isn't there: the model has layers 0 to {model.cfg.n_layers - 1}.")
 
 
-def _number(coefficient) -> float:
+def number(coefficient) -> float:
+    """The coefficient as a float, if it is a finite number."""
     if isinstance(coefficient, bool) or not isinstance(coefficient, (int, float)) or not math.isfinite(coefficient):
         raise SteeringError(f"The coefficient {coefficient!r} isn't a finite number: use one such as 0.2 or -0.2.")
     return float(coefficient)
+
+
+def equal_push(
+    vectors: Float[Tensor, "n_layers d_model"], norms: Float[Tensor, "n_layers"], layers: Sequence[int], size: float
+) -> float:
+    """The coefficient at which the pushes of all ``layers`` add up to ``size`` median norms of the residual stream."""
+    whole = relative_norms(vectors, norms, 1.0)[list(layers)].sum().item()
+    if not whole > 0:
+        raise SteeringError(f"The vectors of layers {list(layers)} are all zero: nothing can be pushed with them.")
+    return size / whole

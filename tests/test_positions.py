@@ -8,7 +8,7 @@ from helpers import hooks
 from helpers.hooks import HookError
 from helpers.positions import changed_positions
 from tests.conftest import hooks_left
-from tests.test_hooks import PROMPTS, model, rerun_with_cache  # noqa: F401
+from tests.test_hooks import PROMPTS, model  # noqa: F401
 
 POINT = "blocks.1.hook_resid_pre"
 
@@ -25,8 +25,8 @@ def editing(index, in_place: bool = True):
 
 
 LAST = [-1, slice(-1, None)]
-ABSOLUTE = [0, 1, 2, slice(0, 1), slice(0, 2), slice(2), [0, 2], -2, slice(-2, None), slice(1, None)]
-EVERY = [slice(None)]
+ABSOLUTE = [0, 1, 2, slice(0, 1), slice(0, 2), slice(2), [0, 2], -2, slice(-2, None)]
+EVERY = [slice(None), slice(1, None)]  # the second leaves BOS out
 
 
 @pytest.mark.parametrize("in_place", [True, False])
@@ -57,11 +57,31 @@ def test_the_last_position_may_be_edited(model, index, past):  # noqa: F811
     assert found == hooks.generate(model, PROMPTS[0], editing(-1, in_place=False), 4, past)
 
 
-def test_every_position_needs_a_steered_past(model):  # noqa: F811
+@torch.no_grad()
+def rerun_everywhere(model, prompt: str, fwd_hooks, new: int) -> list[int]:  # noqa: F811
+    """The whole text again for each token, with hooks that edit many positions: what a steered past must equal."""
+    tokens, start = model.to_tokens(prompt), model.to_tokens(prompt).shape[1]
+    for _ in range(new):
+        chosen = model.run_with_hooks(tokens, fwd_hooks=fwd_hooks)[:, -1].argmax(-1, keepdim=True)
+        tokens = torch.cat([tokens, chosen], 1)
+    row, end = tokens[0, start:].tolist(), model.tokenizer.eos_token_id
+    return row[: row.index(end)] if end in row else row
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("index", EVERY, ids=str)
+def test_every_position_needs_a_steered_past(model, index, in_place):  # noqa: F811
     with pytest.raises(HookError, match="every position.*past='steered'"):
-        hooks.generate(model, PROMPTS[0], editing(slice(None)), 3)
-    found = hooks.generate_many(model, PROMPTS, [editing(slice(None))], 8, "steered")[0]
-    assert [list(c.token_ids) for c in found] == [rerun_with_cache(model, p, editing(slice(None)), 8) for p in PROMPTS]
+        hooks.generate(model, PROMPTS[0], editing(index, in_place), 3)
+    found = hooks.generate_many(model, PROMPTS, [editing(index, in_place)], 8, "steered")[0]
+    assert [list(c.token_ids) for c in found] == [rerun_everywhere(model, p, editing(index), 8) for p in PROMPTS]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_everywhere_is_all_but_bos(model, in_place):  # noqa: F811
+    everywhere = hooks.everywhere(editing(-1, in_place))
+    found = hooks.generate_many(model, PROMPTS, [everywhere], 8, "steered")[0]
+    assert [list(c.token_ids) for c in found] == [rerun_everywhere(model, p, editing(slice(1, None)), 8) for p in PROMPTS]
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
