@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from helpers.curves import Curve, SteeringError
-from helpers.steering import MakeHooks, Setting, check_vectors, equal_push, number, score, sweep
+from helpers.steering import MakeHooks, Setting, check_vectors, compare, equal_push, number
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,16 @@ class LayerMap:
 
     def best(self, max_fluency: float) -> tuple[tuple[int, ...], float]:
         """Layers and coefficient with the largest shift among those whose perplexity ratio is at most ``max_fluency``;
-        among equals the most fluent.
-
-        Raises:
-            SteeringError: none is that fluent.
+        among equals the most fluent. If none is that fluent, the most fluent one.
         """
         found = [
             (curve.shift(c), -curve.fluency(c), layers, c)
             for layers, curves, cs in zip(self.layer_sets, self.curves, self.coefficients, strict=True)
             for curve, c in zip(curves, cs, strict=True)
-            if curve.fluency(c) <= max_fluency
         ]
-        if not found:
-            raise SteeringError(f"No setting has a perplexity of at most {max_fluency:g} times the unsteered: take smaller pushes.")
-        _, _, layers, c = max(found, key=lambda entry: entry[:2])
-        return layers, c
+        fluent = [entry for entry in found if -entry[1] <= max_fluency]
+        best = max(fluent, key=lambda entry: entry[:2]) if fluent else max(found, key=lambda entry: entry[1])
+        return best[2], best[3]
 
 
 def layer_map(
@@ -76,10 +71,8 @@ def layer_map(
     check_vectors(model, vectors, [layer for layers in layer_sets for layer in layers])
     sets = [tuple(layers) for layers in layer_sets]
     cs = [[equal_push(vectors, norms, layers, number(size)) for size in sizes] for layers in sets]
-    doses = [(layers, sign * c) for layers, row in zip(sets, cs, strict=True) for c in row for sign in (-1, 1)]
-    settings = [Setting(vectors, 0.0), *(Setting(vectors, c, layers) for layers, c in doses)]
-    rows = sweep(model, make_hooks, settings, prompts, max_new_tokens, kept=kept, progress="layers")
-    zero, *points = score(rows, [setting.coefficient for setting in settings], with_judge=False)
-    down_up = zip(points[::2], points[1::2], strict=True)
-    curves = [[Curve((down, zero, up), layers) for _, (down, up) in zip(sizes, down_up, strict=False)] for layers in sets]
+    pairs = [(layers, c) for layers, row in zip(sets, cs, strict=True) for c in row]
+    settings = {str(i): Setting(vectors, c, layers) for i, (layers, c) in enumerate(pairs)}
+    found = iter(compare(model, make_hooks, settings, prompts, max_new_tokens, kept=kept).values())
+    curves = [[next(found)[0] for _ in sizes] for _ in sets]
     return LayerMap(tuple(sets), tuple(sizes), tuple(map(tuple, curves)), tuple(map(tuple, cs)))

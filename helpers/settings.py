@@ -31,7 +31,7 @@ class Sizes:
 
 
 QUICK = Sizes(prompts=8, trial=4, layers=3, new_tokens=8, heads=4, tokens=12_000, steps=60, batch_size=256, relu_steps=40)
-FULL = Sizes(prompts=40, trial=16, layers=10, new_tokens=20, heads=8, tokens=92_000, steps=500, batch_size=1024, relu_steps=150)
+FULL = Sizes(prompts=40, trial=12, layers=8, new_tokens=20, heads=8, tokens=92_000, steps=500, batch_size=1024, relu_steps=150)
 FULL_GPU = Sizes(prompts=40, trial=32, layers=30, new_tokens=20, heads=90, tokens=2_000_000, steps=4000, batch_size=2048, relu_steps=4000)
 
 

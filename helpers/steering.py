@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ from helpers.curves import Curve, Point, SteeringError, figures, table
 from helpers.generation import MAX_ROWS
 from helpers.hooks import Completion, Hook, generate_many
 
-__all__ = ["Curve", "Point", "Setting", "SteeringError", "dose_response", "equal_push", "figures", "relative_norms", "score", "sweep", "table"]
+__all__ = ["Curve", "Point", "Setting", "SteeringError", "compare", "dose_response", "equal_push", "figures", "relative_norms", "score", "sweep", "table"]
 
 MakeHooks = Callable[..., list[Hook]]  # (vectors [n_layers d_model], coefficient, layers=None) -> hooks
 
@@ -102,7 +102,7 @@ def dose_response(
         make_hooks: the student's function; called as ``make_hooks(vectors, coefficient, layers)``.
         coefficients: 0 is added when it is missing, since everything is compared with it.
         layers: which to steer; ``None`` for all.
-        judge_model: the model that judges; ``None`` takes smollm2.
+        judge_model: the model that judges; ``None`` takes ``model`` where it is smollm2, else loads that.
         with_judge: ``False`` scores with VADER alone, which is faster.
         past, kept: as for :func:`sweep`.
 
@@ -114,6 +114,7 @@ def dose_response(
     chosen = None if layers is None else tuple(layers)
     doses = sorted({0.0, *map(number, coefficients)})
     rows = sweep(model, make_hooks, [Setting(vectors, c, chosen) for c in doses], prompts, max_new_tokens, past, kept)
+    judge_model = judge_model or (model if sentiment.is_smollm2(model) else None)
     return Curve(score(rows, doses, judge_model, with_judge), chosen)
 
 
@@ -166,6 +167,8 @@ def check_vectors(model, vectors, layers=None) -> None:
     if not isinstance(vectors, Tensor) or list(vectors.shape) != expected:
         found = list(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
         raise SteeringError(f"The steering vectors are {found}: one tensor {expected} is needed (torch.stack a list).")
+    if vectors.device != model.W_U.device:
+        raise SteeringError(f"The steering vectors are on {vectors.device}, the model on {model.W_U.device}: vectors.to(model.W_U.device).")
     if not torch.isfinite(vectors).all():
         raise SteeringError("The steering vectors hold NaN or infinity: look at the averages that they were made from.")
     for layer in layers if layers is not None else ():
@@ -178,6 +181,42 @@ def number(coefficient) -> float:
     if isinstance(coefficient, bool) or not isinstance(coefficient, (int, float)) or not math.isfinite(coefficient):
         raise SteeringError(f"The coefficient {coefficient!r} isn't a finite number: use one such as 0.2 or -0.2.")
     return float(coefficient)
+
+
+def compare(
+    model,
+    make_hooks: MakeHooks,
+    settings: dict[str, Setting],
+    prompts: Sequence[str],
+    max_new_tokens: int = 20,
+    past: str = "clean",
+    kept: dict | None = None,
+) -> dict[str, tuple[Curve, float]]:
+    """Steer by plus and minus each setting's coefficient, all settings in one go (VADER alone).
+
+    Returns:
+        Per name the curve (−c, 0, +c) and c, which is what :func:`helpers.curves.table` takes.
+
+    Raises:
+        SteeringError: as :func:`sweep`, or a coefficient of 0.
+    """
+    for name, setting in settings.items():
+        if not number(setting.coefficient):
+            raise SteeringError(f"{name!r} has the coefficient 0: that is the unsteered text, which every setting is compared with.")
+    both = [replace(s, coefficient=sign * s.coefficient) for s in settings.values() for sign in (-1, 1)]
+    rows = sweep(model, make_hooks, [Setting(_any(settings).vectors, 0.0), *both], prompts, max_new_tokens, past, kept)
+    zero, *points = score(rows, [0.0, *(setting.coefficient for setting in both)], with_judge=False)
+    pairs = zip(points[::2], points[1::2], strict=True)
+    return {
+        name: (Curve(tuple(sorted((*pair, zero), key=lambda point: point.coefficient)), setting.layers), setting.coefficient)
+        for (name, setting), pair in zip(settings.items(), pairs, strict=True)
+    }
+
+
+def _any(settings: dict[str, Setting]) -> Setting:
+    if not settings:
+        raise SteeringError("There is nothing to compare: give at least one setting.")
+    return next(iter(settings.values()))
 
 
 def equal_push(

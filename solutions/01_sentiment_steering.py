@@ -303,13 +303,9 @@ control_vectors = {
 }
 
 # %%
-controls = {
-    name: steering.dose_response(
-        model, make_steering_hooks, vectors, prompts, [-0.2, 0.2], layers, new_tokens, with_judge=False, kept=kept
-    )
-    for name, vectors in control_vectors.items()
-}
-control = controls["random direction"]
+control_settings = {name: steering.Setting(vectors, 0.2, tuple(layers)) for name, vectors in control_vectors.items()}
+controls = steering.compare(model, make_steering_hooks, control_settings, prompts, new_tokens, kept=kept)
+control, _ = controls["random direction"]
 
 # %% [markdown]
 # The band around the green line says how far the share could be off with so many prompts: draw the prompts again, with
@@ -317,7 +313,7 @@ control = controls["random direction"]
 # have guessed.
 
 # %%
-plots.dose_response(curve, {f"positive, {name}": found for name, found in controls.items()})
+plots.dose_response(curve, {f"positive, {name}": found for name, (found, _) in controls.items()})
 
 # %% [markdown]
 # **Your choice.** Take the coefficient c with the largest shift (share of positive texts at +c minus that at −c)
@@ -371,15 +367,18 @@ widgets.Playground(model, make_steering_hooks, steering_vectors, prompt, best_co
 
 # %%
 tried = [round(i * (n_layers - 1) / (setting.sizes.layers - 1)) for i in range(setting.sizes.layers)]
-trial_prompts = data.TRIAL_PROMPTS[: setting.sizes.trial]
-layer_sets = {"one layer": [[layer] for layer in tried], "from this layer on": [list(range(layer, n_layers)) for layer in tried]}
+trial_prompts, trial_tokens = data.TRIAL_PROMPTS[: setting.sizes.trial], min(new_tokens, 12)
+layer_sets = {
+    "one layer": ([[layer] for layer in tried], [0.3, 0.5]),
+    "from this layer on": ([list(range(layer, n_layers)) for layer in tried[::2]], [0.5]),
+}
 
 # %%
 maps = {
     name: layer_maps.layer_map(
-        model, make_steering_hooks, steering_vectors, medians, trial_prompts, sets, [0.3, 0.5], new_tokens, kept=kept
+        model, make_steering_hooks, steering_vectors, medians, trial_prompts, sets, sizes, trial_tokens, kept=kept
     )
-    for name, sets in layer_sets.items()
+    for name, (sets, sizes) in layer_sets.items()
 }
 
 # %%
@@ -391,23 +390,16 @@ plots.layer_maps(maps)
 # on 32 trial prompts (`benchmarks/steering_search.py`). Expect it to move more than all layers do, at no higher price.
 
 # %%
-chosen = {"all layers": (layers, best_coefficient)}
+chosen = {"all layers": steering.Setting(steering_vectors, best_coefficient, tuple(layers))}
 for name, found in maps.items():
-    some_layers, c = found.best(max_fluency=1.5) if found.fluency.min() <= 1.5 else (layers, best_coefficient)
-    chosen[f"{name}: {some_layers[0]}"] = (list(some_layers), c)
-three = [round(depth * n_layers) for depth in (0.4, 0.67, 0.9)]
-chosen[f"layers {three}"] = (three, steering.equal_push(steering_vectors, medians, three, 0.55))
+    some_layers, c = found.best(max_fluency=1.5)
+    chosen[f"{name}: {some_layers[0]}"] = steering.Setting(steering_vectors, c, some_layers)
+three = tuple(round(depth * n_layers) for depth in (0.4, 0.67, 0.9))
+c = steering.equal_push(steering_vectors, medians, three, 0.55)
+chosen[f"layers {three}"] = steering.Setting(steering_vectors, c, three)
 
 # %%
-by_layers = {
-    name: (
-        steering.dose_response(
-            model, make_steering_hooks, steering_vectors, prompts, [-c, c], some, new_tokens, with_judge=False, kept=kept
-        ),
-        c,
-    )
-    for name, (some, c) in chosen.items()
-}
+by_layers = steering.compare(model, make_steering_hooks, chosen, prompts, new_tokens, kept=kept)
 
 # %%
 print(steering.table(by_layers))
@@ -420,7 +412,6 @@ print(steering.table(by_layers))
 # direction*: the direction in which the five pairs differ most. All push all layers as hard as your best coefficient did.
 
 # %%
-mean_size = steering.relative_norms(steering_vectors, medians, best_coefficient).sum().item()
 other_vectors = {
     "with BOS": extraction.with_bos(collect_average_residuals, model, data.POSITIVE, data.NEGATIVE),
     "last token": extraction.last_token(model, data.POSITIVE, data.NEGATIVE),
@@ -428,17 +419,22 @@ other_vectors = {
 }
 
 # %%
-by_vectors = {"mean difference": by_layers["all layers"]}
-for name, vectors in other_vectors.items():
-    c = steering.equal_push(vectors, medians, layers, mean_size)
-    found = steering.dose_response(
-        model, make_steering_hooks, vectors, prompts, [-c, c], layers, new_tokens, with_judge=False, kept=kept
-    )
-    by_vectors[name] = (found, c)
+size = steering.relative_norms(steering_vectors, medians, best_coefficient).sum().item()
+recipes = {"mean difference": chosen["all layers"]} | {
+    name: steering.Setting(vectors, steering.equal_push(vectors, medians, layers, size), tuple(layers))
+    for name, vectors in other_vectors.items()
+}
+by_vectors = steering.compare(model, make_steering_hooks, recipes, prompts, new_tokens, kept=kept)
+print(steering.table(by_vectors))
 
 # %% [markdown]
 # And your vectors at other positions: with a steered past, where earlier pushes stay, and at every position, the
-# prompt's included. Expect more shift and a higher price for the same coefficient.
+# prompt's included. A third of the prompts is enough here. Expect more shift and a higher price for the same coefficient.
+
+# %%
+all_layers = {"last position, clean past": chosen["all layers"]}
+some_prompts = prompts[: len(prompts) // 3]
+by_positions = steering.compare(model, make_steering_hooks, all_layers, some_prompts, new_tokens)
 
 
 # %%
@@ -446,17 +442,9 @@ def make_hooks_everywhere(vectors, coefficient, layers=None):
     return hooks.everywhere(make_steering_hooks(vectors, coefficient, layers))
 
 
-by_positions = {"last position, clean past": by_layers["all layers"]}
-for name, make_hooks in (("last position, steered past", make_steering_hooks), ("every position", make_hooks_everywhere)):
-    found = steering.dose_response(
-        model, make_hooks, steering_vectors, prompts, [-best_coefficient, best_coefficient], layers, new_tokens,
-        with_judge=False, past="steered", kept=kept,
-    )  # fmt: skip
-    by_positions[name] = (found, best_coefficient)
-
 # %%
-print(steering.table(by_vectors))
-print()
+for name, make_hooks in (("last position, steered past", make_steering_hooks), ("every position", make_hooks_everywhere)):
+    by_positions |= steering.compare(model, make_hooks, {name: chosen["all layers"]}, some_prompts, new_tokens, "steered")
 print(steering.table(by_positions))
 
 # %% [markdown]
@@ -473,7 +461,7 @@ print("candidates (layer, head):", candidates)
 
 # %%
 push_norms = {head: 0.3 * medians[head[0]].item() for head in candidates}
-ranking = heads.try_heads(model, head_vectors, push_norms, trial_prompts, new_tokens)
+ranking = heads.try_heads(model, head_vectors, push_norms, trial_prompts, trial_tokens)
 best_head = max(ranking, key=lambda head: ranking[head].shift(push_norms[head]))
 print(f"best head {best_head} on {len(trial_prompts)} prompts: shift {ranking[best_head].shift(push_norms[best_head]):+.2f}")
 
@@ -481,7 +469,7 @@ print(f"best head {best_head} on {len(trial_prompts)} prompts: shift {ranking[be
 push_norm = push_norms[best_head]
 one_head = heads.try_heads(model, head_vectors, {best_head: push_norm}, prompts, new_tokens)[best_head]
 by_layers[f"best head {best_head}"] = (one_head, push_norm)
-by_layers["random direction"] = (control, 0.2)
+by_layers |= controls
 shifts = {name: found.shift(c) for name, (found, c) in by_layers.items()}
 plots.bars(shifts, "positive share at +c minus at −c", "how far each moves the sentiment", baseline=0)
 
@@ -496,7 +484,7 @@ report(
             name: steering.figures(found, c) for name, (found, c) in (by_layers | by_vectors | by_positions).items()
         },
         "layers and heads chosen on": f"{len(trial_prompts)} trial prompts; measured on {len(prompts)} others",
-        "shuffled labels": [point.figures() for point in controls["shuffled labels"].points],
+        "shuffled labels": [point.figures() for point in controls["shuffled labels"][0].points],
         "best head": list(best_head),
     },
 )

@@ -66,10 +66,13 @@ def test_written_norms_and_largest(model, vectors):
 
 def test_try_heads(tiny_model):
     vectors = heads.head_differences(tiny_model, tiny.POSITIVE, tiny.NEGATIVE)
-    chosen = [(1, 0), (0, 2), (1, 3)]
-    shifts = heads.try_heads(tiny_model, vectors, chosen, 20.0, tiny.PROMPTS, max_new_tokens=6)
-    assert list(shifts) == chosen and all(-1 <= shift <= 1 for shift in shifts.values())
-    for head in chosen:  # in one batch or alone
-        assert heads.try_heads(tiny_model, vectors, [head], 20.0, tiny.PROMPTS, max_new_tokens=6) == {head: shifts[head]}
-    turned = heads.try_heads(tiny_model, vectors, chosen, -20.0, tiny.PROMPTS, max_new_tokens=6)
-    assert any(shifts.values()) and turned == {head: -shift for head, shift in shifts.items()}
+    norms = {(1, 0): 20.0, (0, 2): 10.0, (1, 3): 20.0}
+    found = heads.try_heads(tiny_model, vectors, norms, tiny.PROMPTS, max_new_tokens=6)
+    assert list(found) == list(norms)
+    assert all([point.coefficient for point in found[head].points] == [-norm, 0, norm] for head, norm in norms.items())
+    for head, norm in norms.items():  # in one batch or alone
+        alone = heads.try_heads(tiny_model, vectors, {head: norm}, tiny.PROMPTS, max_new_tokens=6)[head]
+        assert [c.token_ids for p in alone.points for c in p.completions] == [c.token_ids for p in found[head].points for c in p.completions]
+    turned = heads.try_heads(tiny_model, -vectors, norms, tiny.PROMPTS, max_new_tokens=6)
+    shifts = {head: found[head].shift(norm) for head, norm in norms.items()}
+    assert any(shifts.values()) and all(turned[head].shift(norms[head]) == -shift for head, shift in shifts.items())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helpers import sentiment
-from helpers.sentiment import SentimentError
+from helpers import probe, readings, sentiment
+from helpers.readings import SentimentError
 from tests import tiny
 from tests.conftest import hooks_left
 
@@ -25,19 +25,21 @@ BLAME = (
 @pytest.fixture
 def tiny_words(monkeypatch):
     """Prompts and answers in words that the tiny model knows; what they mean doesn't matter here."""
-    monkeypatch.setattr(sentiment, "PROMPTS", ("the food was great . i love it .", "my room is awful . we hate the staff . my"))
-    monkeypatch.setattr(sentiment, "QUESTION", " . it was")
-    monkeypatch.setattr(sentiment, "ANSWERS", (" good", " bad"))
+    monkeypatch.setattr(readings, "PROMPTS", ("the food was great . i love it .", "my room is awful . we hate the staff . my"))
+    monkeypatch.setattr(readings, "QUESTION", " . it was")
+    monkeypatch.setattr(readings, "ANSWERS", (" good", " bad"))
 
 
 @torch.no_grad()
-def whole_prompt_score(model, prompt: str, text: str) -> float:
-    """Everything read at once, one text at a time, without a cache."""
+def whole_prompt(model, prompt: str, text: str) -> tuple[float, torch.Tensor, torch.Tensor]:
+    """Answer, mean and last residual before block 1: everything read at once, one text at a time, without a cache."""
     encode = lambda text: model.tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
-    ids = [model.tokenizer.bos_token_id, *encode(prompt), *encode(text), *encode(sentiment.QUESTION)]
-    logits = model(torch.tensor([ids]))[0, -1].log_softmax(-1)
-    good, bad = (encode(answer)[0] for answer in sentiment.ANSWERS)
-    return (logits[good] - logits[bad]).item()
+    start = [model.tokenizer.bos_token_id, *encode(prompt)]
+    ids = [*start, *encode(text), *encode(readings.QUESTION)]
+    logits, cache = model.run_with_cache(torch.tensor([ids]))
+    good, bad = (encode(answer)[0] for answer in readings.ANSWERS)
+    resid = cache["blocks.1.hook_resid_pre"][0]
+    return (logits[0, -1, good] - logits[0, -1, bad]).item(), resid[len(start) :].mean(0), resid[-1]
 
 
 TEXTS = ("the film was lovely .", "hotel", "on monday we went to the garden and the music was nasty .", "i think that it is bad .")
@@ -47,16 +49,24 @@ TEXTS = ("the film was lovely .", "hotel", "on monday we went to the garden and 
 @pytest.mark.parametrize("batch", [3, 32])
 def test_equals_reading_the_whole_prompt(name, batch, tiny_words, monkeypatch, request):
     model = request.getfixturevalue(name)
-    monkeypatch.setattr(sentiment, "BATCH", batch)
-    for prompt in sentiment.PROMPTS:
-        found = sentiment._score(model, prompt, TEXTS, False)
-        assert found.tolist() == pytest.approx([whole_prompt_score(model, prompt, text) for text in TEXTS], abs=1e-3)
+    monkeypatch.setattr(readings, "BATCH", batch)
+    found = readings.read(model, TEXTS, layer=1)
+    for p, prompt in enumerate(readings.PROMPTS):
+        answers, means, lasts = zip(*(whole_prompt(model, prompt, text) for text in TEXTS), strict=True)
+        assert found.answers[p].tolist() == pytest.approx(answers, abs=1e-3)
+        assert torch.allclose(found.mean[p], torch.stack(means), atol=1e-3)
+        assert torch.allclose(found.last[p], torch.stack(lasts), atol=1e-3)
+
+
+def test_without_a_layer_nothing_is_kept(tiny_model, tiny_words):
+    assert readings.read(tiny_model, TEXTS).mean.shape == (2, 4, 0)
 
 
 def test_each_prompt_has_its_zero(tiny_model, tiny_words, monkeypatch):
+    """Another model than smollm2 has no probe: there the judge is the calibrated answer alone."""
     zeros = torch.tensor([2.0, -1.0])
-    monkeypatch.setattr(sentiment, "_zeros", lambda model: zeros)
-    raw = torch.tensor([[whole_prompt_score(tiny_model, prompt, text) for text in TEXTS] for prompt in sentiment.PROMPTS])
+    monkeypatch.setattr(sentiment, "calibrate", lambda model: zeros)
+    raw = torch.tensor([[whole_prompt(tiny_model, prompt, text)[0] for text in TEXTS] for prompt in readings.PROMPTS])
     found = sentiment.judge(TEXTS, tiny_model)
     assert found.shape == (4,) and torch.allclose(found, (raw - zeros[:, None]).mean(0), atol=1e-3)
 
@@ -67,25 +77,23 @@ def test_another_model_is_calibrated_on_reviews(tiny_model, tiny_words, monkeypa
     bad = [{"tone": "negative", "text": f"i love it . My {w} is {o}."} for w in tiny.THINGS[:5] for o in tiny.BAD]
     monkeypatch.setattr("helpers.data.documents", lambda: [*good, *bad, {"tone": None, "text": "the food ."}])
     asked = []
-    score = sentiment._score
-    monkeypatch.setattr(sentiment, "_score", lambda model, prompt, texts, bar: asked.append(texts) or score(model, prompt, texts, bar))
+    read = sentiment.read
+    monkeypatch.setattr(sentiment, "read", lambda model, texts, layer, bar: asked.append(texts) or read(model, texts, layer, bar))
     zeros = sentiment.calibrate.__wrapped__(tiny_model, each=30)
-    assert [len(texts) for texts in asked] == [60, 60] and asked[0][0].startswith("My") and asked[0][59].startswith("My")
-    for zero, prompt in zip(zeros, sentiment.PROMPTS, strict=True):
-        above = (score(tiny_model, prompt, asked[0], False) > zero).float().mean().item()
-        assert 0.4 <= above <= 0.5
-    assert not torch.allclose(zeros, torch.zeros(2), atol=0.1)
+    assert len(asked) == 1 and len(asked[0]) == 60 and asked[0][0].startswith("My") and asked[0][59].startswith("My")
+    above = (read(tiny_model, asked[0]).answers > zeros[:, None]).float().mean(1)
+    assert ((0.4 <= above) & (above <= 0.5)).all() and not torch.allclose(zeros, torch.zeros(2), atol=0.1)
 
 
 def test_only_so_many_tokens_are_read(tiny_model, tiny_words, monkeypatch):
-    monkeypatch.setattr(sentiment, "LONGEST", 4)
+    monkeypatch.setattr(readings, "LONGEST", 4)
     long, short = "the film was lovely . my soup was nasty", "the film was lovely"
-    assert sentiment._score(tiny_model, sentiment.PROMPTS[0], [long, short], False).diff().abs() < 1e-4
+    assert readings.read(tiny_model, [long, short]).answers.diff().abs().max() < 1e-4
 
 
 def test_no_hook_stays(tiny_model, tiny_words):
     before = hooks_left(tiny_model)
-    sentiment._score(tiny_model, sentiment.PROMPTS[0], TEXTS, False)
+    readings.read(tiny_model, TEXTS, layer=1)
     assert hooks_left(tiny_model) == before
 
 
@@ -120,6 +128,55 @@ def test_measure(monkeypatch):
         "judge": {"accuracy": 0.5, "auroc": 0.75, "texts": 4},
         "VADER": {"accuracy": 1.0, "auroc": 1.0, "texts": 4},
     }
+
+
+def made_readings(positive: torch.Tensor, seed: int = 0) -> readings.Readings:
+    """Readings in which one direction of the first mean and one of the second last say how positive a text is."""
+    draw = torch.Generator().manual_seed(seed)
+    n = len(positive)
+    mean, last = torch.randn(2, n, 6, generator=draw), torch.randn(2, n, 6, generator=draw)
+    mean[0, :, 2] += 3 * positive - 1
+    last[1, :, 4] += 3 * positive + 5
+    return readings.Readings(torch.stack([positive * 4 + 7, positive * 2 - 3]), mean, last)
+
+
+def test_the_probe_learns_and_its_zero_divides():
+    truth = torch.arange(400) % 2 == 0
+    fitted = probe.fit(made_readings(truth.float()), truth.tolist())
+    fresh = made_readings(truth.float(), seed=1)
+    scores = fitted.score(fresh)
+    assert ((scores > 0) == truth).float().mean() > 0.95
+    assert fitted.score(made_readings(truth.float())).std() == pytest.approx(1, abs=0.4)  # in spreads
+    assert fitted.direction[2] > 3 * fitted.direction[[0, 1, 3]].abs().max()  # the first prompt's mean
+    assert fitted.direction[6 + 4] > 3 * fitted.direction[[6, 7, 8, 9, 11]].abs().max()  # the second's last
+
+
+def test_the_probe_takes_the_answers_too():
+    """With no direction the score is the answers alone, each about its zero and in its spread."""
+    truth = torch.arange(400) % 2 == 0
+    fitted = probe.fit(made_readings(truth.float()), truth.tolist())
+    deaf = probe.Probe(torch.zeros(12), torch.tensor(0.0), fitted.zeros, fitted.spreads)
+    asked = readings.Readings(torch.tensor([[7.0, 11.0, 9.0], [-3.0, -1.0, -2.0]]), torch.zeros(2, 3, 6), torch.zeros(2, 3, 6))
+    assert deaf.zeros.tolist() == [7.0, -3.0]
+    down, up, _ = deaf.score(asked).tolist()
+    assert down == pytest.approx(0) and up == pytest.approx(0.25 * (4 / fitted.spreads[0] + 2 / fitted.spreads[1]).item())
+
+
+def test_sentences_that_are_trained_on(monkeypatch):
+    made = [
+        {"tone": "positive", "text": "We liked it a lot. Great!\nThe staff was kind to all of us."},
+        {"tone": "negative", "text": "I would not go there again."},
+        {"tone": None, "text": "The Moon is far away from here."},
+    ]
+    monkeypatch.setattr("helpers.data.documents", lambda: made)
+    texts, positive = probe.sentences()
+    assert texts == ["We liked it a lot.", "The staff was kind to all of us.", "I would not go there again."]
+    assert positive == [True, True, False]
+
+
+def test_the_probe_in_the_repo_is_smollm2s():
+    found = probe.load()
+    assert found.direction.shape == (2 * 576,) and found.zeros.shape == found.spreads.shape == (2,)
 
 
 @pytest.mark.slow

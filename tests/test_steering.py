@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from helpers import sentiment, steering
+from helpers import extraction, generation, sentiment, steering
 from helpers.bootstrap import mean_interval
 from helpers.hooks import Completion
 from helpers.steering import Curve, Point, SteeringError
@@ -82,7 +82,7 @@ def test_a_random_direction_does_less(tiny_model, vectors):
     def moved(vectors):
         return abs(praise(tiny_model, vectors, 1) - praise(tiny_model, vectors, -1))
 
-    controls = [moved(steering.random_like(vectors, seed)) for seed in range(6)]
+    controls = [moved(extraction.random_like(vectors, seed)) for seed in range(6)]
     assert sum(controls) / len(controls) < moved(vectors) / 2
 
 
@@ -188,16 +188,6 @@ def test_figures_hold_the_interval_and_no_texts():
     assert "tones" not in figures and "completions" not in figures and figures["positive_interval"] == (0.0, 1.0)
 
 
-def test_random_like():
-    vectors = torch.randn(5, 64, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 6)[:, None]
-    control = steering.random_like(vectors, seed=1)
-    assert torch.allclose(control.norm(dim=-1), vectors.norm(dim=-1), rtol=1e-5)
-    assert torch.cosine_similarity(control, vectors, dim=-1).abs().max() < 0.5
-    assert torch.cosine_similarity(control[:-1], control[1:], dim=-1).abs().max() < 0.5  # another one at each layer
-    assert torch.equal(control, steering.random_like(vectors, seed=1))
-    assert not torch.allclose(control, steering.random_like(vectors, seed=2))
-
-
 def test_relative_norms():
     vectors, norms = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([10.0, 4.0])
     assert steering.relative_norms(vectors, norms, -0.2).tolist() == pytest.approx([0.1, 0.05])
@@ -209,6 +199,7 @@ def test_relative_norms():
         (torch.zeros(3, 64), r"\[3, 64\].*\[2, 64\] is needed"),
         (torch.zeros(64), r"\[64\]"),
         ([torch.zeros(64)] * 2, "are list.*torch.stack"),
+        (torch.zeros(2, 64, device="meta"), "are on meta, the model on cpu"),
         (torch.full((2, 64), math.nan), "NaN or infinity"),
         (torch.full((2, 64), math.inf), "NaN or infinity"),
     ],
