@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab release clean
+.PHONY: help run test lab release bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lab: $(STAMP) ## JupyterLab on notebooks/
 
 release: $(STAMP) ## build solutions/*.ipynb (executed) and notebooks/*.ipynb from the masters
 	$(PY) -m helpers.grading.release
+
+bench: $(STAMP) ## the benchmarks, tables in build/bench/
+	$(PY) -m benchmarks.generation
 
 clean: ## remove what run and test built, and caches; .venv stays
 	rm -rf build/run build/run.json build/test .pytest_cache *.egg-info

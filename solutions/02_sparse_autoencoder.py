@@ -274,8 +274,8 @@ print(last_marks)
 plots.training({"mine, middle layer": my_history, "TopK, middle layer": history, "TopK, last layer": last_history})
 
 # %% [markdown]
-# How often do latents fire? Expect a hill around one token in a hundred for TopK, and for the original's SAE a heap at
-# the right end: latents that fire on nearly everything.
+# How often do latents fire? Expect a hill between one token in a thousand and one in a hundred for TopK, and for the
+# original's SAE a heap at the right end: latents that fire on nearly everything.
 
 # %%
 my_marks = sae.evaluate(my_sae, test_middle)
@@ -523,12 +523,12 @@ def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]
 
 
 ### BEGIN SOLUTION
-# A latent that knows a label needn't cause it. So try those of the 20 best known labels, on a few prompts, and keep
-# what moves its label most.
+# A latent that knows a label needn't cause it. So try those of the 20 best known labels, on a few other prompts, and
+# keep what moves its label most.
 known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:20]
 grid = [(names[i], int(best_latents[i]), 0.6 * norms.median().item()) for i in known]
 trial_sets = [[], *(make_latent_hooks(reference, latent, strength) for _, latent, strength in grid)]
-plain, *pushed = hooks.generate_many(model, data.PROMPTS[:8], trial_sets, sizes.new_tokens, progress="try latents")
+plain, *pushed = hooks.generate_many(model, data.TRIAL_PROMPTS[: sizes.trial], trial_sets, sizes.new_tokens, progress="try latents")
 
 
 def gain_of(option, texts):
