@@ -4,8 +4,8 @@
 
 Chosen on the 32 trial prompts: the setting whose completions move furthest (mean VADER score at +c minus that at
 −c, which counts every prompt by how far it moves and so is less of a lottery than a share) among those whose
-perplexity is at most 1.4 times the unsteered. The winner and the original's recipe are then measured on the 40
-other prompts, which nothing was chosen on.
+perplexity is at most 1.4 times the unsteered. The first three and the original's recipe are then measured on the
+notebook's 40 prompts; and, since the best of three is chosen too, on 40 fresh ones.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import OUT, machine
+from benchmarks.fresh_prompts import FRESH_PROMPTS
 from helpers import data, extraction, harvest, load_model, steering
 from helpers.settings import settings
 from helpers.steering import Setting
@@ -77,14 +78,18 @@ def main() -> None:
     fluent = {name: pair for name, pair in found.items() if pair[0].fluency(pair[1]) <= MAX_FLUENCY}
     ranked = sorted(fluent, key=lambda name: distance(*fluent[name]), reverse=True)
     recipes = {f"original's recipe ±{c:g}": Setting(mean, c) for c in (0.15, 0.2)}
-    measured = steering.compare(model, make_hooks, {ranked[0]: tried[ranked[0]]} | recipes, data.PROMPTS)
+    last = {name: tried[name] for name in ranked[:3]} | recipes
+    measured = steering.compare(model, make_hooks, last, data.PROMPTS)
+    fresh = steering.compare(model, make_hooks, last, FRESH_PROMPTS)
     text = "\n".join([
         "# Steering: which layers",
         f"\nMeasured on: {machine()}; {setting.model}, {setting.dtype}, 20 greedy tokens. {len(tried)} settings.",
         f"\n## The best ten of those with perplexity at most {MAX_FLUENCY}, on {len(data.TRIAL_PROMPTS)} trial prompts\n",
         "```", steering.table({name: found[name] for name in ranked[:10]}), "```",
-        f"\n## The first of them, and the original's recipe, on {len(data.PROMPTS)} other prompts\n",
+        f"\n## The first three and the original's recipe, on the notebook's {len(data.PROMPTS)} prompts\n",
         "```", steering.table(measured), "```",
+        f"\n## The same, on {len(FRESH_PROMPTS)} fresh prompts\n",
+        "```", steering.table(fresh), "```",
     ])  # fmt: skip
     (OUT / "steering_search.md").write_text(text + "\n", encoding="utf-8")
     print(text)

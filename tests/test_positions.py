@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import hooks
 from helpers.hooks import HookError
-from helpers.positions import changed_positions
+from helpers.positions import changed_positions, on_rows
 from tests.conftest import hooks_left
 from tests.test_hooks import PROMPTS, model  # noqa: F401
 
@@ -128,3 +128,14 @@ def test_changed_positions():
     after = before.clone()
     after[1, 0, 3] = 1
     assert changed_positions(before, after).tolist() == [[False, False, False], [True, False, False]]
+
+
+def test_what_a_hook_is_given_is_nobody_elses():
+    """A hook that writes in place changes what flows on, not the tensor that others may still hold."""
+
+    def writes(value, hook):
+        value += 1
+
+    held = torch.zeros(3, 2, 4)
+    edited = on_rows([(slice(1, 2), writes)])(held, None)
+    assert not held.any() and edited[1].eq(1).all() and not edited[[0, 2]].any()
