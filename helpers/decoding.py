@@ -13,7 +13,7 @@ from transformers import DynamicCache
 from helpers.hookpoints import Hook
 from helpers.positions import doubled, on_rows, watched
 
-Step = tuple[Int[Tensor, "rows"], Float[Tensor, "rows"]]  # chosen tokens, the clean model's log-probabilities of them
+Step = tuple[Int[Tensor, "rows"], Float[Tensor, "rows"] | None]  # chosen tokens, their log-probabilities
 
 
 class Decoder:
@@ -39,6 +39,7 @@ class Decoder:
         self.end = model.tokenizer.eos_token_id
         self.tokens, self.hook_sets, self.past = list(tokens), hook_sets, past
         self.lengths = torch.tensor([len(ids) for ids in tokens], device=tokens[0].device)
+        self.judged_afterwards = past == "steered" and any(hook_sets)
         P = self.n_prompts = len(tokens)
         rows = torch.arange(P, device=self.lengths.device)
         steered = [s for s, hooks in enumerate(hook_sets) if hooks] if past == "clean" else []
@@ -53,8 +54,8 @@ class Decoder:
     def steps(self, new: int) -> Iterator[Step]:
         """Yield each step's tokens and log-probabilities, until ``new`` steps or all rows have ended.
 
-        With a steered past the log-probabilities are those of the steered model; :meth:`judge` gives
-        the unsteered model's afterwards. Hooks are on only while the model runs, never between two steps.
+        The log-probabilities are the unsteered model's; ``None`` where a steered past left it nothing to
+        judge by, and :meth:`judge` gives them afterwards. Hooks are on only while the model runs, never between two steps.
         """
         cache, mask, logits = self._read_prompts()
         positions = self.lengths[self.prompt_of] - 1
@@ -67,8 +68,7 @@ class Decoder:
                 logits = self._forward(step, cache, mask, positions, watch=first)
                 first = False
             chosen = self.choose(logits[: self.n_writing])
-            logprobs = logits[self.clean_row].log_softmax(-1).gather(-1, chosen[:, None])[:, 0]
-            yield chosen, logprobs
+            yield chosen, None if self.judged_afterwards else _logprobs(logits[self.clean_row], chosen)
             done |= chosen == self.end
             if done.all() or i + 1 == new:
                 return
@@ -150,8 +150,12 @@ class Decoder:
             prompts = torch.stack([self.tokens[p] for p in self.prompt_of[rows].tolist()])
             whole = torch.cat([prompts, written[rows]], 1)
             logits = self.hf(whole[:, :-1], logits_to_keep=written.shape[1]).logits.float()
-            result[rows] = logits.log_softmax(-1).gather(-1, written[rows][..., None])[..., 0]
+            result[rows] = _logprobs(logits, written[rows])
         return result
+
+
+def _logprobs(logits: Float[Tensor, "... vocabulary"], tokens: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+    return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
 
 
 def _join(caches: list[DynamicCache], rows: list[Int[Tensor, "part"]], longest: int) -> DynamicCache:

@@ -152,14 +152,15 @@ def _decoder(model, part: list[int], tokens, prompts, hook_sets, past, draws) ->
 def _completions(model, decoder: Decoder, prompts: list[str], steps, with_logprobs: bool = True) -> list[Completion]:
     """One completion per row, cut after its end-of-text token, which is no text and isn't kept."""
     written = torch.stack([chosen for chosen, _ in steps], 1)
-    logprobs = torch.stack([found for _, found in steps], 1)
-    if with_logprobs and decoder.past == "steered" and any(decoder.hook_sets):
-        logprobs = decoder.judge(written)
+    logprobs = [()] * len(written)
+    if with_logprobs:
+        found = decoder.judge(written) if decoder.judged_afterwards else torch.stack([each for _, each in steps], 1)
+        logprobs = found.tolist()
     result = []
-    for row, (ids, logs) in enumerate(zip(written.tolist(), logprobs.tolist(), strict=True)):
+    for row, (ids, logs) in enumerate(zip(written.tolist(), logprobs, strict=True)):
         n = ids.index(decoder.end) if decoder.end in ids else len(ids)
         text = model.tokenizer.decode(ids[:n], skip_special_tokens=True)
-        result.append(Completion(prompts[row % len(prompts)], text, tuple(ids[:n]), tuple(logs[:n]) if with_logprobs else ()))
+        result.append(Completion(prompts[row % len(prompts)], text, tuple(ids[:n]), tuple(logs[:n])))
     return result
 
 

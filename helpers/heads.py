@@ -10,7 +10,7 @@ from torch import Tensor
 
 from helpers.curves import Curve
 from helpers.hooks import Hook, generate_many
-from helpers.steering import score
+from helpers.steering import two_sided
 
 Head = tuple[int, int]  # layer, head
 
@@ -67,6 +67,4 @@ def try_heads(
     doses = [(head, sign * norm) for head, norm in norms.items() for sign in (-1, 1)]
     hook_sets = [[], *(head_hooks(model, vectors, head, norm) for head, norm in doses)]
     rows = generate_many(model, list(prompts), hook_sets, max_new_tokens, progress="heads")
-    zero, *points = score(rows, [0.0, *(norm for _, norm in doses)], with_judge=False)
-    pairs = zip(points[::2], points[1::2], strict=True)
-    return {head: Curve((down, zero, up)) for head, (down, up) in zip(norms, pairs, strict=True)}
+    return dict(zip(norms, two_sided(rows, list(norms.values())), strict=True))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from helpers.curves import Curve, SteeringError
+from helpers.curves import Curve
 from helpers.steering import MakeHooks, Setting, check_vectors, compare, equal_push, number
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 GOOD, BAD, PLAIN, ACCENT = "#2a7f62", "#b5403a", "#8a8f98", "#3565a8"
-TONES = LinearSegmentedColormap.from_list("tones", ["#f2b8b3", "#f7f7f5", "#b4ddcb"])
+SAD, HAPPY = "#f2b8b3", "#b4ddcb"
+TONES = LinearSegmentedColormap.from_list("tones", [SAD, "#f7f7f5", HAPPY])
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#ffb45e"])
 
 
@@ -41,8 +43,8 @@ def dose_response(curve, controls: dict[str, object] | None = None, title: str =
     left.plot(doses, [p.negative for p in curve.points], "o-", color=BAD, label="negative (VADER)")
     if all(p.judge_positive is not None for p in curve.points):
         left.plot(doses, [p.judge_positive for p in curve.points], "--", color=ACCENT, label="positive (judge)")
-    for name, control in (controls or {}).items():
-        left.plot([p.coefficient for p in control.points], [p.positive for p in control.points], ":", color=PLAIN, label=name)
+    for (name, control), line in zip((controls or {}).items(), cycle((":", "-.", "--")), strict=False):
+        left.plot([p.coefficient for p in control.points], [p.positive for p in control.points], line, color=PLAIN, label=name)
     left.set(xlabel="coefficient", ylabel="share of completions", ylim=(-0.03, 1.03), title=title)
     left.legend(frameon=False, fontsize=8)
     plain = curve.at(0).perplexity

@@ -93,7 +93,7 @@ def _check(changed: Bool[Tensor, "rows n"], name: str, every_position: bool) -> 
     raise HookError(_refusal(name, "it edits absolute positions", every_position))
 
 
-def _refusal(name, what: str, every_position: bool) -> str:
+def _refusal(name: str, what: str, every_position: bool) -> str:
     if every_position:
         return (
             f"A hook at {name!r} can't be used while generating: {what}, and with a KV cache it sees only the newest "

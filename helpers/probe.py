@@ -53,12 +53,12 @@ def sentences() -> tuple[list[str], list[bool]]:
     """Sentences of the written reviews, and whether their review is positive."""
     from helpers.data import documents
 
-    reviews = [(part, d["tone"] == "positive") for d in documents() if d["tone"] for part in _split(d["text"])]
+    reviews = [(part, d["tone"] == "positive") for d in documents() if d["tone"] for part in split_sentences(d["text"])]
     kept = [(part, positive) for part, positive in reviews if len(part.split()) >= SHORTEST]
     return [part for part, _ in kept], [positive for _, positive in kept]
 
 
-def _split(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     return re.split(r"(?<=[.!?])\s+", text.strip())
 
 

@@ -68,25 +68,26 @@ class Sampler:
         each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else sampling
         seeds = (zlib.crc32(f"{one.seed}:{prompt}".encode()) for one, prompt in zip(each, prompts, strict=True))
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.rows_by_warp = defaultdict(list)
+        rows_of = defaultdict(list)
         for row, one in enumerate(each):
-            self.rows_by_warp[replace(one, seed=0)].append(row)
+            rows_of[replace(one, seed=0)].append(row)
+        self.warps = [(_warp(one), rows) for one, rows in rows_of.items()]
 
     def __call__(self, logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows"]:
         """Invert the distribution function, so that the same number drawn means the same quantile in every row."""
         drawn = torch.tensor([torch.rand((), generator=g, dtype=torch.float64) for g in self.generators])
         chosen = torch.empty(len(logits), dtype=torch.long, device=logits.device)
-        for warp, rows in self.rows_by_warp.items():
-            reached = _warped(warp, logits[rows]).double().softmax(-1).cumsum(-1)
+        for warp, rows in self.warps:
+            reached = warp(None, logits[rows]).double().softmax(-1).cumsum(-1)
             wanted = drawn[rows].to(reached)[:, None] * reached[:, -1:]
             chosen[rows] = torch.searchsorted(reached, wanted, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
         return chosen
 
 
-def _warped(sampling: Sampling, logits: Float[Tensor, "rows vocabulary"]) -> Float[Tensor, "rows vocabulary"]:
+def _warp(sampling: Sampling) -> LogitsProcessorList:
     warp = LogitsProcessorList([TemperatureLogitsWarper(float(sampling.temperature))])
     if sampling.top_k is not None:
         warp.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p is not None:
         warp.append(TopPLogitsWarper(float(sampling.top_p)))
-    return warp(None, logits)
+    return warp

@@ -12,7 +12,6 @@ both. How often it is right on texts of known sentiment:
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from helpers import probe
-from helpers.readings import PROMPTS, SentimentError, check_texts, read
+from helpers.readings import SentimentError, check_texts, read
 
 
 def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Tensor, "n"]:
@@ -73,13 +72,9 @@ def calibrate(model, each: int = 120) -> Float[Tensor, "prompts"]:
     """Per prompt the median answer to ``each`` positive and ``each`` negative reviews' last sentences."""
     from helpers.data import documents
 
-    last = {tone: [_last_sentence(d["text"]) for d in documents() if d["tone"] == tone] for tone in ("positive", "negative")}
+    last = {tone: [probe.split_sentences(d["text"])[-1] for d in documents() if d["tone"] == tone] for tone in ("positive", "negative")}
     texts = last["positive"][:each] + last["negative"][:each]
     return read(model, texts, None, True).answers.median(dim=1).values
-
-
-def _last_sentence(text: str) -> str:
-    return re.split(r"(?<=[.!?])\s+", text.strip())[-1]
 
 
 def vader(texts: Sequence[str]) -> Float[Tensor, "n"]:

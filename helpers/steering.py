@@ -200,23 +200,25 @@ def compare(
     Raises:
         SteeringError: as :func:`sweep`, or a coefficient of 0.
     """
+    if not settings:
+        raise SteeringError("There is nothing to compare: give at least one setting.")
     for name, setting in settings.items():
         if not number(setting.coefficient):
             raise SteeringError(f"{name!r} has the coefficient 0: that is the unsteered text, which every setting is compared with.")
     both = [replace(s, coefficient=sign * s.coefficient) for s in settings.values() for sign in (-1, 1)]
-    rows = sweep(model, make_hooks, [Setting(_any(settings).vectors, 0.0), *both], prompts, max_new_tokens, past, kept)
-    zero, *points = score(rows, [0.0, *(setting.coefficient for setting in both)], with_judge=False)
-    pairs = zip(points[::2], points[1::2], strict=True)
+    rows = sweep(model, make_hooks, [Setting(both[0].vectors, 0.0), *both], prompts, max_new_tokens, past, kept)
+    curves = two_sided(rows, [setting.coefficient for setting in settings.values()])
     return {
-        name: (Curve(tuple(sorted((*pair, zero), key=lambda point: point.coefficient)), setting.layers), setting.coefficient)
-        for (name, setting), pair in zip(settings.items(), pairs, strict=True)
+        name: (replace(curve, layers=setting.layers), setting.coefficient)
+        for (name, setting), curve in zip(settings.items(), curves, strict=True)
     }
 
 
-def _any(settings: dict[str, Setting]) -> Setting:
-    if not settings:
-        raise SteeringError("There is nothing to compare: give at least one setting.")
-    return next(iter(settings.values()))
+def two_sided(rows: Sequence[Sequence[Completion]], coefficients: Sequence[float]) -> list[Curve]:
+    """A curve (−c, 0, +c) per coefficient, by VADER; ``rows`` are the unsteered texts, then each one's −c and +c."""
+    zero, *points = score(rows, [0.0, *(sign * c for c in coefficients for sign in (-1, 1))], with_judge=False)
+    pairs = zip(points[::2], points[1::2], strict=True)
+    return [Curve(tuple(sorted((*pair, zero), key=lambda point: point.coefficient))) for pair in pairs]
 
 
 def equal_push(

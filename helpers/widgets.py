@@ -20,7 +20,7 @@ from helpers.hooks import Completion, HookError, stream
 from helpers.sampling import Sampling, SamplingError
 from helpers.steering import check_vectors
 
-TONE_COLOURS = {1: "#b4ddcb", 0: "#f1f1ee", -1: "#f2b8b3"}
+TONE_COLOURS = {1: plots.HAPPY, 0: "#f1f1ee", -1: plots.SAD}
 
 
 class Playground:

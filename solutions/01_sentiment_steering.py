@@ -430,7 +430,8 @@ print(steering.table(by_vectors))
 
 # %% [markdown]
 # And your vectors at other positions: with a steered past, where earlier pushes stay, and at every position, the
-# prompt's included. A third of the prompts is enough here. Expect more shift and a higher price for the same coefficient.
+# prompt's included. A third of the prompts is enough here. Expect a higher price for the same coefficient; whether it
+# buys more shift is for the intervals to say.
 
 # %%
 all_layers = {"last position, clean past": chosen["all layers"]}

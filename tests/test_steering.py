@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from helpers import extraction, generation, sentiment, steering
+from helpers import extraction, sentiment, steering
 from helpers.bootstrap import mean_interval
 from helpers.hooks import Completion
 from helpers.steering import Curve, Point, SteeringError

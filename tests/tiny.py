@@ -142,28 +142,26 @@ def tiny_folder(cache: Path) -> Path:
 
 def random_llama(folder: Path) -> Path:
     """Random weights in smollm2's architecture, small: 4 heads on 2 key-value heads, the same words."""
-    words = tokenizer()
     config = LlamaConfig(
-        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=CONTEXT, tie_word_embeddings=False, initializer_range=0.4,
-        bos_token_id=0, eos_token_id=1, pad_token_id=2,
+        **_small(), hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=CONTEXT, tie_word_embeddings=False,
     )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
+    return _random(LlamaForCausalLM, config, 3, folder)
 
 
 def random_gpt2(folder: Path) -> Path:
     """Random weights in GPT-2's architecture, small, the same words: learned positions, LayerNorm, biases."""
-    words = tokenizer()
-    config = GPT2Config(
-        vocab_size=len(words), n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT, initializer_range=0.4,
-        bos_token_id=0, eos_token_id=1, pad_token_id=2,
-    )  # fmt: skip
+    return _random(GPT2LMHeadModel, GPT2Config(**_small(), n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT), 4, folder)
+
+
+def _small() -> dict:
+    """What both random models share."""
+    return {"vocab_size": len(tokenizer()), "initializer_range": 0.4, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+
+
+def _random(architecture, config, seed: int, folder: Path) -> Path:
     with torch.random.fork_rng():
-        torch.manual_seed(4)
-        GPT2LMHeadModel(config).save_pretrained(folder)
-    words.save_pretrained(folder)
+        torch.manual_seed(seed)
+        architecture(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
     return folder
