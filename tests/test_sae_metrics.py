@@ -10,7 +10,7 @@ from torch import nn
 from helpers import sae
 from helpers.caching import Activations, mark_sinks
 from helpers.sae import metrics
-from helpers.sae.topk import SAEError
+from helpers.sae.base import SAEError
 
 
 class Coder(nn.Module):

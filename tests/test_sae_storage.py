@@ -12,7 +12,8 @@ from torch import nn
 
 from helpers import sae
 from helpers.sae.storage import CONFIG, NAMES, WEIGHTS
-from helpers.sae.topk import SAEError, TopK
+from helpers.sae.base import SAEError
+from helpers.sae.topk import TopK
 
 
 @pytest.fixture

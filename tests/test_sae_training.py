@@ -11,7 +11,8 @@ from torch import nn
 from helpers import sae
 from helpers.caching import Activations, mark_sinks
 from helpers.sae import TrainConfig, topk
-from helpers.sae.topk import SAEError, TopK
+from helpers.sae.base import SAEError
+from helpers.sae.topk import TopK
 
 D_IN, D_SAE = 16, 48
 SHORT = TrainConfig(steps=30, batch_size=128, lr=3e-3, log_every=10)
@@ -190,7 +191,7 @@ def test_every_row_is_seen_once_a_pass():
             return super().encode(x)
 
     x = data(100)
-    sae.train(make(Watching), x, l1_loss, TrainConfig(steps=8, batch_size=25, normalize=False), progress=None)
+    sae.train(make(Watching), x, l1_loss, TrainConfig(steps=8, batch_size=25, normalize=False, resample=()), progress=None)
     first, second = sum(seen[:4], []), sum(seen[4:], [])
     assert sorted(first) == sorted(second) == sorted(x[:, 0].tolist()) and first != second
 

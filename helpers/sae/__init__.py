@@ -1,8 +1,29 @@
-"""Sparse autoencoders: reference architecture, training, metrics, storage."""
+"""Sparse autoencoders: reference architectures, training, metrics, storage."""
 
+from helpers.sae.base import SAEError
+from helpers.sae.batch_topk import BatchTopK
+from helpers.sae.config import History, TrainConfig
+from helpers.sae.gated import Gated
+from helpers.sae.jumprelu import JumpReLU
+from helpers.sae.matryoshka import Matryoshka
 from helpers.sae.metrics import Marks, best_f1, evaluate
 from helpers.sae.storage import load, save
-from helpers.sae.topk import SAEError, TopK
-from helpers.sae.training import History, TrainConfig, train
+from helpers.sae.topk import TopK
+from helpers.sae.training import train
 
-__all__ = ["History", "Marks", "SAEError", "TopK", "TrainConfig", "best_f1", "evaluate", "load", "save", "train"]
+__all__ = [
+    "BatchTopK",
+    "Gated",
+    "History",
+    "JumpReLU",
+    "Marks",
+    "Matryoshka",
+    "SAEError",
+    "TopK",
+    "TrainConfig",
+    "best_f1",
+    "evaluate",
+    "load",
+    "save",
+    "train",
+]

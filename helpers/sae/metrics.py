@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from helpers.caching import Activations
-from helpers.sae.topk import SAEError
+from helpers.sae.base import SAEError
 
 CHUNK = 4096  # rows at a time: latents of all tokens at once wouldn't fit
 

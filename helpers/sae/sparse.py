@@ -1,6 +1,7 @@
 """Products with few active latents per token, and their gradients, without the dense latents.
 
-With n tokens, k active latents and width d, the dense products cost n·d_sae·d; these cost n·k·d.
+With n tokens, m active latents over all of them and width d, the dense products cost n·d_sae·d; these cost m·d.
+Active latents are listed token by token: token i has ``chosen[starts[i]:starts[i + 1]]``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from torch.nn import functional as F
 
 
 def decode_sparse(
-    chosen: Int[Tensor, "n k"], z: Float[Tensor, "n k"], W_dec: Float[Tensor, "d_sae d_in"]
+    chosen: Int[Tensor, "m"], starts: Int[Tensor, "n"], z: Float[Tensor, "m"], W_dec: Float[Tensor, "d_sae d_in"]
 ) -> Float[Tensor, "n d_in"]:
-    """Σ_j z[n, j] · W_dec[chosen[n, j]], differentiable in ``z`` and ``W_dec``."""
-    return F.embedding_bag(chosen, W_dec, per_sample_weights=z, mode="sum")
+    """Per token Σ_j z[j] · W_dec[chosen[j]], differentiable in ``z`` and ``W_dec``."""
+    return F.embedding_bag(chosen, W_dec, starts, per_sample_weights=z, mode="sum")
 
 
 def encode_at(
@@ -23,37 +24,40 @@ def encode_at(
     W_enc: Float[Tensor, "d_in d_sae"],
     b_enc: Float[Tensor, "d_sae"],
     b_dec: Float[Tensor, "d_in"],
-    chosen: Int[Tensor, "n k"],
-) -> Float[Tensor, "n k"]:
+    chosen: Int[Tensor, "m"],
+    starts: Int[Tensor, "n"],
+) -> Float[Tensor, "m"]:
     """Pre-activations (x − b_dec) W_enc + b_enc of the chosen latents only, differentiable in the weights."""
-    return _Gathered.apply(x, W_enc, b_dec, chosen) + F.embedding(chosen, b_enc[:, None])[..., 0]
+    return _Gathered.apply(x, W_enc, b_dec, chosen, starts) + F.embedding(chosen, b_enc[:, None])[:, 0]
 
 
 class _Gathered(torch.autograd.Function):
     """(x − b_dec) · W_enc[:, chosen]; ``x`` is data and gets no gradient."""
 
     @staticmethod
-    def forward(ctx, x, W_enc, b_dec, chosen):
+    def forward(ctx, x, W_enc, b_dec, chosen, starts):
         centred = x - b_dec
-        ctx.save_for_backward(centred, W_enc, chosen)
-        return _dots(centred, W_enc.T.contiguous(), chosen)
+        ctx.save_for_backward(centred, W_enc, chosen, starts)
+        return _dots(centred, W_enc.T.contiguous(), chosen, starts)
 
     @staticmethod
     def backward(ctx, grad):
-        centred, W_enc, chosen = ctx.saved_tensors
+        centred, W_enc, chosen, starts = ctx.saved_tensors
         d_sae = W_enc.shape[1]
         # dL/dW_enc[:, j] = Σ over tokens that chose j of grad · (x − b_dec): the decoder's gradient with other names.
         rows = W_enc.new_zeros(d_sae, len(W_enc)).requires_grad_()
         with torch.enable_grad():
-            spread = F.embedding_bag(chosen, rows, per_sample_weights=grad.contiguous(), mode="sum")
+            spread = decode_sparse(chosen, starts, grad.contiguous(), rows)
         (grad_rows,) = torch.autograd.grad(spread, rows, centred)
-        per_latent = grad.new_zeros(d_sae).index_add_(0, chosen.flatten(), grad.flatten())
-        return None, grad_rows.T, -(W_enc @ per_latent), None
+        per_latent = grad.new_zeros(d_sae).index_add_(0, chosen, grad)
+        return None, grad_rows.T, -(W_enc @ per_latent), None, None
 
 
-def _dots(x: Float[Tensor, "n d"], rows: Float[Tensor, "d_sae d"], chosen: Int[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-    """x[n] · rows[chosen[n, j]]. It is what embedding_bag computes as the gradient of its weights, so let it."""
+def _dots(
+    x: Float[Tensor, "n d"], rows: Float[Tensor, "d_sae d"], chosen: Int[Tensor, "m"], starts: Int[Tensor, "n"]
+) -> Float[Tensor, "m"]:
+    """Each token's product with its chosen rows. It is what embedding_bag computes as its weights' gradient, so let it."""
     ones = torch.ones(chosen.shape, dtype=x.dtype, device=x.device).requires_grad_()
     with torch.enable_grad():
-        bag = F.embedding_bag(chosen, rows.detach(), per_sample_weights=ones, mode="sum")
+        bag = decode_sparse(chosen, starts, ones, rows.detach())
     return torch.autograd.grad(bag, ones, x)[0]

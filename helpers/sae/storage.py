@@ -9,7 +9,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from helpers.sae.topk import SAEError, TopK
+from helpers.sae.base import SAEError
+from helpers.sae.topk import TopK
 
 WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
 NAMES = ("W_enc", "b_enc", "W_dec", "b_dec")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,51 +13,15 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from helpers.caching import Activations
-from helpers.sae.topk import SAEError, Step
+from helpers.sae import checkpoints
+from helpers.sae.base import Architecture, SAEError, Step, dense_step
+from helpers.sae.config import History, TrainConfig
+from helpers.sae.revival import can_resample, resample
+from helpers.sae.rows import Rows, Shuffled
 
-LossFn = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x, x_hat, latents) -> scalar
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long and how to train. Tokens seen are ``steps * batch_size``.
-
-    ``normalize`` scales activations to a mean norm of sqrt(d_in) and starts ``b_dec`` at their mean; the
-    scale is folded back into the biases at the end, which is exact for latents that are positively
-    homogeneous in the biases (ReLU, TopK). A module without ``b_enc`` and ``b_dec`` is trained unscaled.
-    """
-
-    steps: int = 800
-    batch_size: int = 2048
-    lr: float = 2e-3
-    seed: int = 0
-    warmup: float = 0.05  # share of the steps in which the learning rate rises from 0
-    decay: float = 0.3  # share of the steps in which it falls to 0 again
-    clip: float = 1.0  # largest norm of the gradient
-    unit_norm_decoder: bool = True  # rows of W_dec stay at norm 1 (Bricken et al. 2023)
-    normalize: bool = True
-    dead_after: float = 0.1  # a latent is dead when it hasn't fired for this share of all tokens of the run
-    log_every: int = 10
-
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "lr", "log_every"):
-            if not getattr(self, name) > 0:
-                raise SAEError(f"TrainConfig({name}={getattr(self, name)}): it must be above 0.")
-
-
-@dataclass
-class History:
-    """What happened, one entry per logged step; ``l0`` and ``dead_fraction`` are of the training tokens."""
-
-    step: list[int] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-    fvu: list[float] = field(default_factory=list)
-    l0: list[float] = field(default_factory=list)
-    dead_fraction: list[float] = field(default_factory=list)
-
-    def log(self, **values) -> None:
-        for name, value in values.items():
-            getattr(self, name).append(value)
+# (x, x_hat, latents) -> a scalar, or a pair (error, sparsity penalty) of which the second is warmed up
+LossFn = Callable[[Tensor, Tensor, Tensor], Tensor | tuple[Tensor, Tensor]]
+RESAMPLE_ROWS = 8192  # tokens that dead latents are drawn from
 
 
 def train(
@@ -65,151 +30,205 @@ def train(
     loss_fn: LossFn | None = None,
     config: TrainConfig | None = None,
     progress: str | None = "train",
+    checkpoint: str | Path | None = None,
 ) -> History:
     """Train ``module`` in place with Adam on shuffled minibatches.
 
     Args:
         module: anything with ``encode(x) -> latents`` and ``decode(latents) -> x_hat``.
-        activations: rows to reconstruct; of :class:`Activations` the sinks are left out.
-        loss_fn: ``loss_fn(x, x_hat, latents)``; ``None`` uses the reference architecture's own
-            ``training_step``.
+        activations: rows to reconstruct; of :class:`Activations` the sinks are left out. A memory-mapped
+            tensor stays on disk.
+        loss_fn: ``loss_fn(x, x_hat, latents)``, a scalar, or a pair (error, penalty) whose penalty rises
+            from 0 at the start; ``None`` uses the reference architecture's own ``training_step``.
         progress: title of the progress bar; ``None`` shows none.
+        checkpoint: a file that is written every ``config.save_every`` steps. When it is there already,
+            training goes on from it and ends, on a CPU, with the weights of an unbroken run. It is deleted
+            at the end.
 
     Returns:
         The :class:`History` of the run.
 
     Raises:
-        SAEError: no loss, no ``encode``/``decode``, activations with NaN or of another width, or a
-            loss that became NaN; then the module keeps its last good weights.
+        SAEError: no loss, no ``encode``/``decode``, activations with NaN, of another width or all alike,
+            fewer tokens than a TopK has latents, a checkpoint that is broken or of another run, or a loss
+            or gradient that became NaN; then the module keeps its last good weights.
     """
     config = config or TrainConfig()
-    data = _rows(activations)
-    _check(module, data, loss_fn)
-    generator = torch.Generator().manual_seed(config.seed)
+    rows = Rows(activations)
+    _check(module, rows, loss_fn)
     device = next(module.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        return _Run(module, data, loss_fn, config, generator, device).loop(progress)
+        return _Run(module, rows, loss_fn, config, device, checkpoint and Path(checkpoint)).loop(progress)
 
 
-def _rows(activations) -> Float[Tensor, "n d_in"]:
-    rows = activations.without_sinks().values if isinstance(activations, Activations) else activations
-    if rows.ndim != 2 or not len(rows):
-        raise SAEError(f"The activations have shape {list(rows.shape)}: give at least one row, [n d_in].")
-    if not torch.isfinite(rows).all():
-        raise SAEError("The activations hold NaN or infinity: harvest them again, in fp32 or bf16.")
-    return rows
-
-
-def _check(module, data, loss_fn) -> None:
+def _check(module, rows: Rows, loss_fn) -> None:
     for name in ("encode", "decode"):
         if not callable(getattr(module, name, None)):
             raise SAEError(f"{type(module).__name__} has no method {name!r}: an SAE needs encode(x) and decode(latents).")
     if loss_fn is None and not hasattr(module, "training_step"):
         raise SAEError(f"{type(module).__name__} brings no loss of its own: pass loss_fn(x, x_hat, latents).")
-    width = getattr(module, "W_dec", data).shape[-1]
-    if width != data.shape[-1]:
-        raise SAEError(f"The SAE is {width} wide and the activations {data.shape[-1]}: build it with d_in={data.shape[-1]}.")
+    width = getattr(module, "W_dec", rows.values).shape[-1]
+    if width != rows.width:
+        raise SAEError(f"The SAE is {width} wide and the activations {rows.width}: build it with d_in={rows.width}.")
+    if not rows.mean_norm:
+        raise SAEError("All activations are zero: there is nothing to learn.")
+    if not rows.variance:
+        raise SAEError("All rows of the activations are alike: there is nothing to learn.")
+    if hasattr(module, "k") and len(rows) < module.W_dec.shape[0]:
+        raise SAEError(
+            f"{len(rows)} tokens for {module.W_dec.shape[0]} latents: each could learn one token by heart. "
+            "Harvest more tokens, or take fewer latents."
+        )
 
 
 class _Run:
     """State of one training run."""
 
-    def __init__(self, module, data, loss_fn, config: TrainConfig, generator, device):
-        self.module, self.data, self.loss_fn, self.config = module, data, loss_fn, config
-        self.generator, self.device = generator, device
-        self.scale = self._start_at_the_mean() if self._scalable() else 1.0
-        self.variance = (data - data.mean(0)).pow(2).sum(-1).mean().item() / self.scale**2
+    def __init__(self, module, rows: Rows, loss_fn, config: TrainConfig, device, checkpoint: Path | None):
+        self.module, self.rows, self.loss_fn, self.config = module, rows, loss_fn, config
+        self.device, self.checkpoint = device, checkpoint
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.batches = Shuffled(rows, config.batch_size, self.generator)
+        self.scale = rows.mean_norm / math.sqrt(rows.width) if self._scalable() else 1.0
+        self.variance = rows.variance / self.scale**2
         self.optimizer = torch.optim.Adam(module.parameters(), lr=config.lr, fused=True)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._lr_factor)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, config.lr_factor)
+        self.norm_one = config.unit_norm_decoder and hasattr(module, "W_dec")
         self.silent: Tensor | None = None  # tokens since each latent last fired
+        if hasattr(module, "W_dec"):
+            self.silent = torch.zeros(module.W_dec.shape[0], device=device)
+        self.history, self.first = History(), 0
 
     def _scalable(self) -> bool:
-        return self.config.normalize and all(hasattr(self.module, name) for name in ("b_enc", "b_dec"))
-
-    def _start_at_the_mean(self) -> float:
-        scale = self.data.norm(dim=-1).mean().item() / math.sqrt(self.data.shape[-1])
-        if not scale:
-            raise SAEError("All activations are zero: there is nothing to learn.")
-        with torch.no_grad():
-            self.module.b_dec.copy_(self.data.mean(0) / scale)
-        return scale
-
-    def _lr_factor(self, step: int) -> float:
-        steps, config = self.config.steps, self.config
-        rising = (step + 1) / max(1.0, config.warmup * steps)
-        falling = (steps - step) / max(1.0, config.decay * steps)
-        return min(1.0, rising, falling)
+        has_biases = all(hasattr(self.module, name) for name in ("b_enc", "b_dec"))
+        return self.config.normalize and (has_biases or isinstance(self.module, Architecture))
 
     def loop(self, progress: str | None) -> History:
-        history, config = History(), self.config
-        bar = tqdm(range(config.steps), desc=progress, disable=progress is None)
+        self._begin()
+        bar = tqdm(total=self.config.steps, initial=self.first, desc=progress, disable=progress is None)
         try:
-            for i in bar:
-                x = self._batch()
-                step = self._forward(x)
-                if not torch.isfinite(step.loss):
-                    raise SAEError(
-                        f"The loss became {step.loss.item()} at step {i}; the weights of step {i - 1} are kept. "
-                        f"Try a smaller lr than {config.lr}."
-                    )
-                self._update(step)
-                if i % config.log_every == 0 or i + 1 == config.steps:
-                    self._log(history, i, x, step, bar)
+            for i in range(self.first, self.config.steps):
+                self._step(i, bar)
+                bar.update()
+                if self.checkpoint and (i + 1) % self.config.save_every == 0:
+                    checkpoints.write(self.checkpoint, self._state(i + 1))
         finally:
+            bar.close()
             self._fold_scale()  # also after an error or an interrupt: the module stays usable
-        return history
+        if self.checkpoint:
+            self.checkpoint.unlink(missing_ok=True)
+        return self.history
 
-    def _batch(self) -> Float[Tensor, "batch d_in"]:
-        """The next rows of a shuffled pass over the data; a new pass begins when one is used up."""
-        size = min(self.config.batch_size, len(self.data))
-        if not hasattr(self, "order") or self.cursor + size > len(self.order):
-            self.order, self.cursor = torch.randperm(len(self.data), generator=self.generator), 0
-        rows = self.order[self.cursor : self.cursor + size]
-        self.cursor += size
-        return (self.data[rows] / self.scale).to(self.device, torch.float32)
+    def _begin(self) -> None:
+        if self.checkpoint and self.checkpoint.is_file():
+            self._restore(checkpoints.read(self.checkpoint, self._about()))
+        elif self._scalable():
+            with torch.no_grad():
+                self.module.b_dec.copy_(self.rows.mean / self.scale)
 
-    def _forward(self, x) -> Step:
-        if self.loss_fn is None:
-            return self.module.training_step(x, self._dead())
-        latents = self.module.encode(x)
-        x_hat = self.module.decode(latents)
-        active = latents.detach() > 0
-        return Step(self.loss_fn(x, x_hat, latents), x_hat.detach(), active.any(0), active.float().sum(-1).mean().item())
+    def _step(self, i: int, bar) -> None:
+        if self.config.resamples_at(i) and can_resample(self.module):
+            self._resample()
+        x = (self.batches.next() / self.scale).to(self.device, torch.float32)
+        step = self._forward(x, self.config.pressure(i))
+        self._expect_finite(step.loss, "loss", i)
+        self._update(step, i)
+        if i % self.config.log_every == 0 or i + 1 == self.config.steps:
+            self._log(i, x, step, bar)
+
+    def _forward(self, x, pressure: float) -> Step:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            if self.loss_fn is None:
+                return self.module.training_step(x, self._dead(), pressure)
+            latents = self.module.encode(x)
+            x_hat = self.module.decode(latents)
+            loss = self.loss_fn(x, x_hat, latents)
+        if isinstance(loss, tuple):
+            loss = loss[0] + pressure * loss[1]
+        return dense_step(loss, x_hat, latents)
+
+    def _expect_finite(self, value: Tensor, name: str, i: int) -> None:
+        if not torch.isfinite(value):
+            raise SAEError(
+                f"The {name} became {value.item()} at step {i}; the weights of step {i - 1} are kept. "
+                f"Try a smaller lr than {self.config.lr}."
+            )
 
     def _dead(self) -> Bool[Tensor, "d_sae"]:
-        if self.silent is None:
-            self.silent = torch.zeros(self.module.W_dec.shape[0], device=self.device)
         return self.silent > self.config.dead_after * self.config.steps * self.config.batch_size
 
-    def _update(self, step: Step) -> None:
+    def _update(self, step: Step, i: int) -> None:
         self.optimizer.zero_grad()
         step.loss.backward()
-        if self.config.unit_norm_decoder and hasattr(self.module, "W_dec"):
+        if self.norm_one:
             _remove_parallel_gradient(self.module.W_dec)
-        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.config.clip * math.sqrt(self.data.shape[-1]))
+        limit = self.config.clip * math.sqrt(self.rows.width)
+        self._expect_finite(nn.utils.clip_grad_norm_(self.module.parameters(), limit), "gradient", i)
         self.optimizer.step()
         self.schedule.step()
-        if self.config.unit_norm_decoder and hasattr(self.module, "W_dec"):
+        if self.norm_one:
             with torch.no_grad():
                 self.module.W_dec.copy_(nn.functional.normalize(self.module.W_dec, dim=-1))
         if self.silent is None:
             self.silent = torch.zeros(len(step.fired), device=self.device)
-        self.silent += self.config.batch_size
+        self.silent += self.batches.size
         self.silent[step.fired] = 0
 
-    def _log(self, history: History, i: int, x, step: Step, bar) -> None:
-        fvu = (x - step.x_hat).pow(2).sum(-1).mean().item() / self.variance if self.variance else math.nan
-        dead = self._dead().float().mean().item() if hasattr(self.module, "W_dec") else math.nan
-        history.log(step=i, loss=step.loss.item(), fvu=fvu, l0=step.l0, dead_fraction=dead)
+    def _resample(self) -> None:
+        dead = self._dead()
+        drawn = torch.randint(len(self.rows), (min(RESAMPLE_ROWS, len(self.rows)),), generator=self.generator)
+        x = (self.rows[drawn] / self.scale).to(self.device, torch.float32)
+        if resample(self.module, self.optimizer, dead, x, self.generator):
+            self.silent[dead] = 0
+
+    def _log(self, i: int, x, step: Step, bar) -> None:
+        fvu = (x - step.x_hat).pow(2).sum(-1).mean().item() / self.variance
+        dead = self._dead().float().mean().item()
+        self.history.log(step=i, loss=step.loss.item(), fvu=fvu, l0=step.l0, dead_fraction=dead)
         bar.set_postfix(loss=f"{step.loss.item():.3g}", FVU=f"{fvu:.3f}", L0=f"{step.l0:.0f}", dead=f"{dead:.1%}")
 
     @torch.no_grad()
     def _fold_scale(self) -> None:
         """Weights learnt on x / s serve x itself once both biases are multiplied by s; latents grow by s."""
-        if self.scale != 1.0:
+        if isinstance(self.module, Architecture):
+            self.module.scale_(self.scale)
+        elif self.scale != 1.0:
             self.module.b_enc.mul_(self.scale)
             self.module.b_dec.mul_(self.scale)
+
+    def _about(self) -> dict:
+        """What makes two runs the same one: a checkpoint of another is refused."""
+        config = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.config).items()}
+        shapes = {name: list(value.shape) for name, value in self.module.state_dict().items()}
+        return {
+            "module": type(self.module).__name__,
+            "shapes": shapes,
+            "config": config,
+            "rows": len(self.rows),
+            "mean norm": self.rows.mean_norm,
+        }
+
+    def _state(self, step: int) -> dict:
+        return {
+            "about": self._about(),
+            "step": step,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "batches": self.batches.state_dict(),
+            "silent": self.silent,
+            "history": asdict(self.history),
+            "random": torch.random.get_rng_state(),
+        }
+
+    def _restore(self, state: dict) -> None:
+        self.first = state["step"]
+        for name in ("module", "optimizer", "schedule", "batches"):
+            getattr(self, name).load_state_dict(state[name])
+        self.silent = state["silent"].to(self.device)
+        self.history = History(**state["history"])
+        torch.random.set_rng_state(state["random"])
 
 
 @torch.no_grad()

@@ -1,0 +1,51 @@
+"""BatchTopK (Bussmann, Leask and Nanda 2024): k latents per token on average, more for tokens that need more."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from helpers.sae.topk import TopK
+
+MOST = 4  # a token may take so many times k latents: it bounds the search, and few tokens come near it
+
+
+class BatchTopK(TopK):
+    """In training the n·k largest pre-activations of a batch of n tokens stay, whoever they belong to.
+
+    Outside of training a token can't depend on its batch: a latent is active where it exceeds
+    ``threshold``, a running mean of the smallest activation that a batch kept. Before training it is 0.
+    """
+
+    architecture = "batchtopk"
+    biases = ("b_enc", "b_dec", "threshold")
+
+    def __init__(self, d_in: int, d_sae: int, k: int = 32):
+        super().__init__(d_in, d_sae, k)
+        self.register_buffer("threshold", torch.zeros(()))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+
+    def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
+        """Pre-activations above the threshold, the others exactly 0."""
+        pre = self.pre_activations(x)
+        return pre * (pre > self.threshold)
+
+    @torch.no_grad()
+    def _choose(self, x: Float[Tensor, "n d_in"]) -> tuple[Int[Tensor, "m"], Int[Tensor, "n"]]:
+        top = self._order(x).topk(min(MOST * self.k, self.d_sae), dim=-1, sorted=False)
+        best = top.values.flatten().topk(self.k * len(x), sorted=False).indices
+        kept = torch.zeros(top.values.numel(), dtype=torch.bool, device=x.device).index_fill_(0, best, True).view_as(top.values)
+        counts = kept.sum(-1)
+        return top.indices[kept], counts.cumsum(0) - counts
+
+    def _error(self, x, chosen, starts, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
+        self._remember(z.detach())
+        return super()._error(x, chosen, starts, z)
+
+    def _remember(self, z: Float[Tensor, "m"]) -> None:
+        """Running mean over about a hundred batches, and the plain mean before there are so many."""
+        active = z[z > 0]
+        if len(active):
+            self.batches += 1
+            self.threshold += (active.min() - self.threshold) / min(100, int(self.batches))

@@ -1,0 +1,70 @@
+"""How an SAE is trained, and what is remembered of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from helpers.sae.base import SAEError
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how to train. Tokens seen are ``steps * batch_size``.
+
+    ``normalize`` scales activations to a mean norm of sqrt(d_in) and starts ``b_dec`` at their mean; the
+    scale is folded back into the biases at the end, which is exact for latents that are positively
+    homogeneous in the biases (ReLU, TopK). A module without ``b_enc`` and ``b_dec`` is trained unscaled.
+    """
+
+    steps: int = 800
+    batch_size: int = 2048
+    lr: float = 2e-3
+    seed: int = 0
+    warmup: float = 0.05  # share of the steps in which the learning rate rises from 0
+    decay: float = 0.3  # share of the steps in which it falls to 0 again
+    sparsity_warmup: float = 0.1  # share of the steps in which a sparsity penalty rises from 0
+    clip: float = 1.0  # largest norm of the gradient
+    unit_norm_decoder: bool = True  # rows of W_dec stay at norm 1 (Bricken et al. 2023)
+    normalize: bool = True
+    dead_after: float = 0.1  # a latent is dead when it hasn't fired for this share of all tokens of the run
+    resample: tuple[float, ...] = (0.25, 0.5)  # shares of the steps after which dead latents without AuxK are resampled
+    precision: str = "fp32"  # "bf16": products in bf16, weights and optimizer in fp32
+    log_every: int = 10
+    save_every: int = 100  # steps between two checkpoints
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "lr", "log_every", "save_every"):
+            if not getattr(self, name) > 0:
+                raise SAEError(f"TrainConfig({name}={getattr(self, name)}): it must be above 0.")
+        if self.precision not in PRECISIONS:
+            raise SAEError(f"TrainConfig(precision={self.precision!r}): choose 'fp32' or 'bf16'.")
+
+    def lr_factor(self, step: int) -> float:
+        """A rise, a plateau, a fall to 0."""
+        rising = (step + 1) / max(1.0, self.warmup * self.steps)
+        falling = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return min(1.0, rising, falling)
+
+    def pressure(self, step: int) -> float:
+        """The share of the sparsity penalty that counts at a step."""
+        return min(1.0, (step + 1) / max(1.0, self.sparsity_warmup * self.steps))
+
+    def resamples_at(self, step: int) -> bool:
+        return step in {round(share * self.steps) for share in self.resample} - {0}
+
+
+@dataclass
+class History:
+    """What happened, one entry per logged step; ``l0`` and ``dead_fraction`` are of the training tokens."""
+
+    step: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    fvu: list[float] = field(default_factory=list)
+    l0: list[float] = field(default_factory=list)
+    dead_fraction: list[float] = field(default_factory=list)
+
+    def log(self, **values) -> None:
+        for name, value in values.items():
+            getattr(self, name).append(value)

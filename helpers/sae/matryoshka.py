@@ -1,0 +1,53 @@
+"""Matryoshka SAE (Bussmann et al. 2025): the first latents must do without the later ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from helpers.sae.base import SAEError
+from helpers.sae.batch_topk import BatchTopK
+from helpers.sae.sparse import decode_sparse
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+
+
+class Matryoshka(BatchTopK):
+    """BatchTopK whose loss is the mean squared error over nested dictionaries: the first m latents, for several m.
+
+    Early latents so stay general ("a month") and aren't absorbed into special ones ("a month before a day").
+
+    Args:
+        sizes: the sizes m of the nested dictionaries, rising, the last one ``d_sae``; ``None`` takes a
+            sixteenth, an eighth, a quarter, a half and all.
+
+    Raises:
+        SAEError: as :class:`TopK`, or sizes that don't rise to ``d_sae``.
+    """
+
+    architecture = "matryoshka_batchtopk"
+
+    def __init__(self, d_in: int, d_sae: int, k: int = 32, sizes: Sequence[int] | None = None):
+        super().__init__(d_in, d_sae, k)
+        self.sizes = tuple(sizes or sorted({max(1, round(share * d_sae)) for share in SHARES}))
+        if list(self.sizes) != sorted(set(self.sizes)) or self.sizes[-1] != d_sae or self.sizes[0] < 1:
+            raise SAEError(f"sizes={list(self.sizes)}: give rising sizes of which the last is d_sae={d_sae}.")
+
+    def _error(self, x, chosen, starts, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
+        self._remember(z.detach())
+        x_hat, losses, first = self.b_dec, [], 0
+        for size in self.sizes:
+            inside = (chosen >= first) & (chosen < size)
+            x_hat = x_hat + _decode_part(chosen, starts, z, inside, self.W_dec)
+            losses.append((x - x_hat).pow(2).sum(-1).mean())
+            first = size
+        return torch.stack(losses).mean(), x_hat
+
+
+def _decode_part(chosen, starts, z, inside, W_dec) -> Float[Tensor, "n d_in"]:
+    """What the latents marked by ``inside`` add to each token's reconstruction."""
+    before = torch.cat([inside.new_zeros(1, dtype=torch.long), inside.cumsum(0)])
+    return decode_sparse(chosen[inside], before[starts], z[inside], W_dec)
