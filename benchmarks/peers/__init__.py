@@ -27,13 +27,14 @@ class Peer:
     """A library: its name, the requirement that is installed, and the script that drives it."""
 
     name: str
-    requirement: str
+    requirement: str  # packages, separated by blanks
     script: str
+    without: str = ""  # a package that comes along and doesn't go together with our torch
 
 
 PEERS = (
     Peer("sae-lens", "sae-lens==6.54.12", "saelens.py"),
-    Peer("dictionary_learning", "dictionary-learning==0.1.0", "dictionary_learning_peer.py"),
+    Peer("dictionary_learning", "dictionary-learning==0.1.0 transformers==4.57.1", "dictionary_learning_peer.py", without="torchvision"),
     Peer("sparsify", "eai-sparsify==1.3.3", "sparsify_peer.py"),
 )
 
@@ -51,7 +52,8 @@ def environment(peer: Peer) -> Path:
     print(f"setting up {peer.name} (a few minutes, once)", file=sys.stderr)
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(python), "-m", "pip", "install", "-q", TORCH, peer.requirement],
+        [str(python), "-m", "pip", "install", "-q", TORCH, *peer.requirement.split()],
+        *([[str(python), "-m", "pip", "uninstall", "-q", "-y", peer.without]] if peer.without else []),
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

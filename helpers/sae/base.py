@@ -21,7 +21,12 @@ class Step:
     loss: Float[Tensor, ""]
     x_hat: Float[Tensor, "n d_in"]
     fired: Bool[Tensor, "d_sae"]
-    l0: float
+    latents: Float[Tensor, "..."]  # all of them, or only the chosen ones
+
+    @property
+    def l0(self) -> float:
+        """Active latents per token; counted only when asked for, since counting millions takes a while."""
+        return (self.latents > 0).sum().item() / len(self.x_hat)
 
 
 class Architecture(nn.Module):
@@ -77,6 +82,5 @@ class Architecture(nn.Module):
 
 def dense_step(loss: Float[Tensor, ""], x_hat: Float[Tensor, "n d_in"], z: Float[Tensor, "n d_sae"]) -> Step:
     """The step of an architecture that computes all its latents."""
-    active = z.detach() > 0
-    fired = active.sum(0)
-    return Step(loss, x_hat.detach(), fired > 0, (fired.sum() / len(z)).item())
+    z = z.detach()
+    return Step(loss, x_hat.detach(), z.amax(0) > 0, z)

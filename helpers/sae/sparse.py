@@ -45,7 +45,7 @@ class _Gathered(torch.autograd.Function):
         centred, W_enc, chosen, starts = ctx.saved_tensors
         d_sae = W_enc.shape[1]
         # dL/dW_enc[:, j] = Σ over tokens that chose j of grad · (x − b_dec): the decoder's gradient with other names.
-        rows = W_enc.new_zeros(d_sae, len(W_enc)).requires_grad_()
+        rows = W_enc.T.detach().requires_grad_()  # its values don't matter, only its shape
         with torch.enable_grad():
             spread = decode_sparse(chosen, starts, grad.contiguous(), rows)
         (grad_rows,) = torch.autograd.grad(spread, rows, centred)

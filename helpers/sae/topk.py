@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from helpers.sae.base import Architecture, SAEError, Step
 from helpers.sae.sparse import decode_sparse, encode_at
@@ -48,10 +49,9 @@ class TopK(Architecture):
         loss, x_hat = self._error(x, chosen, starts, z)
         if dead.any():
             loss = loss + self.aux_coefficient * self._auxk(x, (x - x_hat).detach(), dead)
-        active = z.detach() > 0
         fired = torch.zeros(self.d_sae, dtype=torch.bool, device=x.device)
-        fired[chosen[active]] = True
-        return Step(loss, x_hat.detach(), fired, active.sum().item() / len(x))
+        fired[chosen[z.detach() > 0]] = True
+        return Step(loss, x_hat.detach(), fired, z.detach())
 
     def _error(self, x, chosen, starts, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
         """Squared error per token, and the reconstruction."""
@@ -62,7 +62,7 @@ class TopK(Architecture):
     def _order(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_sae"]:
         """Pre-activations to choose by; in bf16 where that is fast, since only their order counts."""
         dtype = torch.bfloat16 if bf16_is_fast(x.device.type) else x.dtype
-        return (x - self.b_dec).to(dtype) @ self.W_enc.to(dtype) + self.b_enc.to(dtype)
+        return F.linear((x - self.b_dec).to(dtype), self.W_enc.T.to(dtype), self.b_enc.to(dtype))
 
     def _choose(self, x: Float[Tensor, "n d_in"]) -> tuple[Int[Tensor, "m"], Int[Tensor, "n"]]:
         """The ``k`` latents with the largest pre-activations, token by token, and where each token's begin."""
