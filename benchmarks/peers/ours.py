@@ -38,7 +38,7 @@ def make(task, d_in):
     module = sae.TopK(d_in, task["d_sae"], task["k"]) if kind == "topk" else ReLU(d_in, task["d_sae"])
     if kind in ("original", "relu_bare"):
         return _bare(module, task, original_loss if kind == "original" else l1_loss), lambda: module.W_dec
-    config = sae.TrainConfig(steps=task["steps"], batch_size=task["batch_size"], lr=task["lr"], seed=task["seed"])
+    config = sae.TrainConfig(steps=task["steps"], batch_size=task["batch_size"], lr=task["lr"], seed=task["seed"], tie=task.get("tie", 0.0))
     return _in_our_loop(module, task, config, None if kind == "topk" else l1_loss), lambda: module.W_dec
 
 

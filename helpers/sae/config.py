@@ -16,6 +16,10 @@ class TrainConfig:
     ``normalize`` scales activations to a mean norm of sqrt(d_in) and starts ``b_dec`` at their mean; the
     scale is folded back into the biases at the end, which is exact for latents that are positively
     homogeneous in the biases (ReLU, TopK). A module without ``b_enc`` and ``b_dec`` is trained unscaled.
+
+    ``tie`` makes a short run recover a dictionary of truly sparse features (0.1 at a learning rate of 1e-2:
+    all of 1,024 directions instead of 87%, ``benchmarks/sae_synthetic.py``). A language model's activations
+    don't like it: smollm2's middle layer, 500 steps, FVU 0.163 without it and 0.185 with it.
     """
 
     steps: int = 800
@@ -27,6 +31,8 @@ class TrainConfig:
     sparsity_warmup: float = 0.1  # share of the steps in which a sparsity penalty rises from 0
     clip: float = 1.0  # largest norm of the gradient
     unit_norm_decoder: bool = True  # rows of W_dec stay at norm 1 (Bricken et al. 2023)
+    tie: float = 0.0  # how far each step draws the encoder to the decoder's transpose, 1 is all the way
+    tied_for: float = 0.7  # share of the steps in which it does
     normalize: bool = True
     dead_after: float = 0.1  # a latent is dead when it hasn't fired for this share of all tokens of the run
     resample: tuple[float, ...] = (0.25, 0.5)  # shares of the steps after which dead latents without AuxK are resampled
@@ -38,6 +44,8 @@ class TrainConfig:
         for name in ("steps", "batch_size", "lr", "log_every", "save_every"):
             if not getattr(self, name) > 0:
                 raise SAEError(f"TrainConfig({name}={getattr(self, name)}): it must be above 0.")
+        if not 0 <= self.tie <= 1:
+            raise SAEError(f"TrainConfig(tie={self.tie}): it is a share, from 0 to 1.")
         if self.precision not in PRECISIONS:
             raise SAEError(f"TrainConfig(precision={self.precision!r}): choose 'fp32' or 'bf16'.")
 

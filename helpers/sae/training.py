@@ -170,6 +170,8 @@ class _Run:
         if self.norm_one:
             with torch.no_grad():
                 self.module.W_dec.copy_(nn.functional.normalize(self.module.W_dec, dim=-1))
+                if self.config.tie and i < self.config.tied_for * self.config.steps:
+                    self.module.W_enc.lerp_(self.module.W_dec.T, self.config.tie)
         if self.silent is None:
             self.silent = torch.zeros(len(step.fired), device=self.device)
         self.silent += self.batches.size
