@@ -100,10 +100,10 @@ def harvest(
     names = [hook_names] if isinstance(hook_names, str) else list(hook_names)
     for name in names:
         check_name(model, name)
-    rows = _tokenise(model, texts, context or model.cfg.n_ctx, too_long, max_tokens)
+    rows = tokenise(model, texts, context or model.cfg.n_ctx, too_long, max_tokens)
     found: dict[str, list[Tensor]] = {name: [None] * len(rows) for name in names}
     bar = tqdm(total=sum(map(len, rows)), unit="tok", desc="harvest", disable=not progress)
-    for indices in _batches(rows):
+    for indices in batches(rows):
         batch = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
         for name, value in _run(model, batch, names).items():
             for row, i in enumerate(indices):
@@ -114,7 +114,10 @@ def harvest(
     return result[names[0]] if isinstance(hook_names, str) else result
 
 
-def _tokenise(model, texts, context: int, too_long: str, max_tokens: int | None) -> list[Int[Tensor, "pos"]]:
+def tokenise(
+    model, texts: Sequence[str], context: int, too_long: str = "error", max_tokens: int | None = None
+) -> list[Int[Tensor, "pos"]]:
+    """Each line's tokens with BOS, as :func:`harvest` takes and refuses them."""
     if isinstance(texts, str) or not len(texts):
         raise HarvestError(f"texts={texts!r}: give a list with at least one line of text.")
     if too_long not in ("error", "cut"):
@@ -136,16 +139,16 @@ def _tokenise(model, texts, context: int, too_long: str, max_tokens: int | None)
     return rows
 
 
-def _batches(rows: list[Tensor]) -> list[list[int]]:
+def batches(rows: list[Tensor]) -> list[list[int]]:
     """Indices of lines of about one length, at most ``BATCH_TOKENS`` tokens a batch, padding counted."""
-    batches, longest = [[]], 0
+    found, longest = [[]], 0
     for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
         longest = max(longest, len(rows[i]))
-        if batches[-1] and longest * (len(batches[-1]) + 1) > BATCH_TOKENS:
-            batches.append([])
+        if found[-1] and longest * (len(found[-1]) + 1) > BATCH_TOKENS:
+            found.append([])
             longest = len(rows[i])
-        batches[-1].append(i)
-    return batches
+        found[-1].append(i)
+    return found
 
 
 class _Enough(Exception):

@@ -93,9 +93,18 @@ def test_sinks_flatter():
     assert sae.evaluate(first, table(x), keep_sinks=True).fvu < 1e-3 < 0.9 < sae.evaluate(first, table(x)).fvu
 
 
+def test_shrinkage_and_cosine(chunk):
+    """Both are about what differs from the mean: a large mean doesn't hide a short reconstruction."""
+    x = normal(400, 8) + 100
+    short = sae.evaluate(Coder(lambda x: x, lambda h: x.mean(0) + 0.7 * (h - x.mean(0))), x)
+    assert short.shrinkage == pytest.approx(0.3, abs=1e-4) and short.cosine == pytest.approx(1, abs=1e-4)
+    turned = sae.evaluate(Coder(lambda x: x, lambda h: x.mean(0) - (h - x.mean(0))), x)
+    assert turned.shrinkage == pytest.approx(0, abs=1e-4) and turned.cosine == pytest.approx(-1, abs=1e-4)
+
+
 def test_figures_are_plain_numbers():
     figures = sae.evaluate(Coder(lambda x: x, lambda h: h), normal(20, 3)).figures()
-    assert set(figures) == {"fvu", "l0", "dead_fraction", "tokens", "sinks_left_out"}
+    assert set(figures) == {"fvu", "l0", "dead_fraction", "shrinkage", "cosine", "tokens", "sinks_left_out"}
     assert all(isinstance(value, (int, float)) for value in figures.values())
 
 

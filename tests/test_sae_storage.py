@@ -68,17 +68,84 @@ def test_the_config(folder):
     assert tuple(map(int, metadata["sae_lens_version"].split("."))) >= (6, 0, 0)
 
 
-def test_a_students_sae_is_called_standard(tmp_path):
-    class Own(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.W_enc, self.b_enc = nn.Parameter(torch.ones(2, 3)), nn.Parameter(torch.ones(3))
-            self.W_dec, self.b_dec = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(2))
+class Own(nn.Module):
+    """A student's ReLU SAE."""
 
-    config = json.loads((sae.save(Own(), tmp_path) / CONFIG).read_text())
+    def __init__(self):
+        super().__init__()
+        random = torch.Generator().manual_seed(4)
+        self.W_enc, self.b_enc = (nn.Parameter(torch.randn(*shape, generator=random)) for shape in ((6, 20), (20,)))
+        self.W_dec, self.b_dec = (nn.Parameter(torch.randn(*shape, generator=random)) for shape in ((20, 6), (6,)))
+
+    def encode(self, x):
+        return torch.relu((x - self.b_dec) @ self.W_enc + self.b_enc)
+
+    def decode(self, h):
+        return h @ self.W_dec + self.b_dec
+
+
+def rows(n=50):
+    return torch.randn(n, 6, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_students_sae_is_called_standard(tmp_path):
+    module = Own()
+    config = json.loads((sae.save(module, tmp_path) / CONFIG).read_text())
     assert config["architecture"] == "standard" and "k" not in config
-    with pytest.raises(SAEError, match="'standard' SAE; only 'topk'"):
-        sae.load(tmp_path)
+    loaded = sae.load(tmp_path)  # a JumpReLU whose thresholds are 0
+    assert torch.equal(loaded.encode(rows()), module.encode(rows()))
+    assert torch.allclose(loaded.decode(module.encode(rows())), module.decode(module.encode(rows())))
+
+
+@pytest.mark.parametrize(("kind", "written"), [(sae.BatchTopK, "jumprelu"), (sae.Matryoshka, "jumprelu"), (sae.JumpReLU, "jumprelu"), (sae.Gated, "gated")])
+def test_other_architectures(tmp_path, kind, written):
+    module = kind(6, 20) if kind in (sae.JumpReLU, sae.Gated) else kind(6, 20, 3)
+    sae.train(module, 9 * rows(300), config=sae.TrainConfig(steps=20, batch_size=50), progress=None)
+    config = json.loads((sae.save(module, tmp_path) / CONFIG).read_text())
+    assert config["architecture"] == written and "k" not in config
+    loaded = sae.load(tmp_path)
+    x = 9 * rows()
+    assert torch.allclose(loaded.encode(x), module.encode(x), atol=1e-5) and torch.allclose(loaded(x)[0], module(x)[0], atol=1e-5)
+    if written == "jumprelu":
+        assert load_file(tmp_path / WEIGHTS)["threshold"].shape == (20,)
+
+
+def rewrite(folder, **settings):
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | settings))
+
+
+def test_a_decoder_norm_in_the_choice_is_folded(module, folder):
+    """SAELens may choose latents by activation times decoder norm, and divides by the norm when it decodes."""
+    rewrite(folder, rescale_acts_by_decoder_norm=True)
+    loaded, norms = sae.load(folder), module.W_dec.norm(dim=-1)
+    pre = ((rows() - module.b_dec) @ module.W_enc + module.b_enc) * norms
+    top = pre.topk(3)
+    latents = torch.zeros_like(pre).scatter(-1, top.indices, top.values.relu())
+    assert torch.allclose(loaded.encode(rows()), latents, atol=1e-5)
+    assert torch.allclose(loaded(rows())[0], (latents / norms) @ module.W_dec + module.b_dec, atol=1e-5)
+
+
+def test_an_input_without_the_decoders_bias_is_folded(tmp_path):
+    for module in (Own(), sae.Gated(6, 20)):
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(0.3)
+        folder = sae.save(module, tmp_path / type(module).__name__)
+        rewrite(folder, apply_b_dec_to_input=False)
+        expected = module.encode(rows() + module.b_dec)  # which subtracts it again
+        assert torch.allclose(sae.load(folder).encode(rows()), expected, atol=1e-4)
+
+
+def test_settings_that_cannot_be_folded(folder):
+    for name, value in (("normalize_activations", "layer_norm"), ("reshape_activations", "hook_z")):
+        rewrite(folder, **{name: value})
+        with pytest.raises(SAEError, match=f"{name}='{value}'"):
+            sae.load(folder)
+        rewrite(folder, **{name: "none"})
+    rewrite(folder, architecture="temporal")
+    with pytest.raises(SAEError, match="'temporal' SAE; topk, jumprelu, gated and standard"):
+        sae.load(folder)
 
 
 def test_not_an_sae(tmp_path):

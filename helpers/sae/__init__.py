@@ -6,7 +6,9 @@ from helpers.sae.config import History, TrainConfig
 from helpers.sae.gated import Gated
 from helpers.sae.jumprelu import JumpReLU
 from helpers.sae.matryoshka import Matryoshka
-from helpers.sae.metrics import Marks, best_f1, evaluate
+from helpers.sae.labels import auroc, best_f1, sparse_probe
+from helpers.sae.metrics import Marks, evaluate
+from helpers.sae.replacement import replacement
 from helpers.sae.storage import load, save
 from helpers.sae.topk import TopK
 from helpers.sae.training import train
@@ -21,9 +23,12 @@ __all__ = [
     "SAEError",
     "TopK",
     "TrainConfig",
+    "auroc",
     "best_f1",
     "evaluate",
     "load",
+    "replacement",
     "save",
+    "sparse_probe",
     "train",
 ]

@@ -26,8 +26,8 @@ def resample(
     """Point dead latents at what the SAE explains worst (Bricken et al. 2023, "Neuron Resampling").
 
     Tokens are drawn with a chance that grows with the square of their loss. A latent's decoder row becomes
-    its token's error at norm 1, its encoder the same, shorter; its bias becomes 0 (a threshold the living
-    ones' mean) and Adam forgets what it knew of it.
+    its token's activation, less ``b_dec`` and at norm 1, so that it fires there; its encoder is the same,
+    shorter. Its bias becomes 0 (a threshold the living ones' mean) and Adam forgets what it knew of it.
 
     Returns:
         How many latents were resampled.
@@ -35,12 +35,12 @@ def resample(
     latents = dead.nonzero()[:, 0]
     if not len(latents) or dead.all():
         return 0
-    error = x - module.decode(module.encode(x))
-    chance = error.pow(2).sum(-1).pow(2).cpu()
+    chance = (x - module.decode(module.encode(x))).pow(2).sum(-1).pow(2).cpu()
     if not chance.sum() > 0:
         return 0
     drawn = torch.multinomial(chance, len(latents), replacement=True, generator=generator)
-    directions = nn.functional.normalize(error[drawn.to(error.device)], dim=-1)
+    centre = getattr(module, "b_dec", 0.0)
+    directions = nn.functional.normalize(x[drawn.to(x.device)] - centre, dim=-1)
     living_norm = module.W_enc[:, ~dead].norm(dim=0).mean()
     module.W_dec[latents] = directions
     module.W_enc[:, latents] = ENCODER_SHARE * living_norm * directions.T

@@ -1,0 +1,117 @@
+"""What a reconstruction costs the model: cross-entropy with the SAE in the place of the activation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from helpers.caching import batches, mark_sinks, tokenise
+from helpers.hookpoints import check_name
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Cross-entropy of the next token in nats: as the model is, with reconstructions, and with the mean activation.
+
+    BOS and sinks keep their own activation, and only predictions made at replaced tokens are counted.
+    """
+
+    ce: float
+    ce_replaced: float
+    ce_mean: float
+    tokens: int
+    sinks_left_out: int
+
+    @property
+    def delta(self) -> float:
+        """What the reconstruction costs, in nats per token: 0 when it is perfect."""
+        return self.ce_replaced - self.ce
+
+    @property
+    def recovered(self) -> float:
+        """1 − ΔCE / ΔCE of the mean activation. It flatters, since the mean is a very bad activation."""
+        return 1 - self.delta / (self.ce_mean - self.ce)
+
+    def __str__(self) -> str:
+        return f"ΔCE {self.delta:.3f} nats of {self.ce:.3f}, recovered {self.recovered:.3f} ({self.tokens} tokens, {self.sinks_left_out} sinks left out)"
+
+
+@torch.inference_mode()
+def replacement(
+    model, module, texts: Sequence[str], hook_name: str, context: int | None = None, progress: str | None = "replace"
+) -> Replacement:
+    """Measure ΔCE of an SAE at a hook point on lines of text, which should be held-out ones.
+
+    Args:
+        module: anything with ``encode`` and ``decode``.
+        context: longest line in tokens; longer ones are cut. ``None`` takes the model's context.
+
+    Raises:
+        HarvestError: no lines, or one that isn't text. HookError: an unknown hook point.
+    """
+    check_name(model, hook_name)
+    rows = [row for row in tokenise(model, texts, context or model.cfg.n_ctx, too_long="cut") if len(row) > 2]
+    mean = _mean(model, rows, hook_name)
+
+    def reconstruct(x):
+        return module.decode(module.encode(x.float())).to(x.dtype)
+
+    sums, tokens, sinks = torch.zeros(3, dtype=torch.float64), 0, 0
+    for indices in tqdm(batches(rows), desc=progress, disable=progress is None):
+        ids = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
+        lengths = torch.tensor([len(rows[i]) for i in indices], device=ids.device)
+        places = torch.arange(ids.shape[1], device=ids.device)
+        real = (places >= 1) & (places < lengths[:, None])
+        sink = _sinks(model, ids, real, hook_name)
+        replaced = real & ~sink
+        counted = replaced[:, :-1] & (places[1:] < lengths[:, None])  # there is a next token to predict
+        for which, change in enumerate((None, reconstruct, lambda x: mean.to(x.dtype).expand_as(x))):
+            sums[which] += _cross_entropy(model, ids, counted, hook_name, change and _hook(change, replaced))
+        tokens += int(counted.sum())
+        sinks += int(sink.sum())
+    return Replacement(*(sums / tokens).tolist(), tokens, sinks)
+
+
+def _hook(change: Callable[[Tensor], Tensor], where: Bool[Tensor, "batch pos"]):
+    def replace(value, hook):
+        value = value.clone()
+        value[where] = change(value[where])
+        return value
+
+    return replace
+
+
+def _read(model, ids, hook_name: str) -> Float[Tensor, "batch pos d_model"]:
+    found = []
+    with model.hooks(fwd_hooks=[(hook_name, lambda value, hook: found.append(value.clone()))]):
+        model.original_model(ids, use_cache=False)
+    return found[0].float()
+
+
+def _sinks(model, ids, real, hook_name: str) -> Bool[Tensor, "batch pos"]:
+    sink = torch.zeros_like(real)
+    sink[real] = mark_sinks(_read(model, ids, hook_name)[real])
+    return sink
+
+
+def _mean(model, rows: list[Int[Tensor, "pos"]], hook_name: str, batches_read: int = 4) -> Float[Tensor, "d_model"]:
+    """The mean activation, sinks left out, of a few batches: enough for a baseline."""
+    parts = batches(rows)
+    values = []
+    for indices in parts[:: max(1, len(parts) // batches_read)]:
+        ids = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
+        found = _read(model, ids, hook_name)
+        values += [found[row, 1 : len(rows[i])] for row, i in enumerate(indices)]
+    stacked = torch.cat(values)
+    return stacked[~mark_sinks(stacked)].mean(0)
+
+
+def _cross_entropy(model, ids, counted: Bool[Tensor, "batch pos_minus_1"], hook_name: str, hook) -> float:
+    with model.hooks(fwd_hooks=[(hook_name, hook)] if hook else []):
+        logits = model.original_model(ids, use_cache=False).logits[:, :-1][counted].float()
+    return torch.nn.functional.cross_entropy(logits, ids[:, 1:][counted], reduction="sum").item()
