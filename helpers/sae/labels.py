@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy.sparse import csc_array
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 from torch import Tensor
@@ -74,6 +75,17 @@ def _thresholds(part: Float[Tensor, "n f"], count: int) -> list[Float[Tensor, "f
 def _f1(said: Float[Tensor, "n f"], truth: Float[Tensor, "n_labels n"]) -> Float[Tensor, "n_labels f"]:
     hits = truth @ said
     return 2 * hits / (said.sum(0) + truth.sum(1, keepdim=True)).clamp_min(1)
+
+
+def best_label(table: csc_array, labels: Bool[np.ndarray, "n_labels n"]) -> tuple[np.ndarray, np.ndarray]:
+    """For each latent of a sparse table ``[n d_sae]`` the label that "it fires" predicts best, and the F1.
+
+    The other way round from :func:`best_f1`: there a label looks for its latent, here a latent for its label.
+    """
+    fires = table.astype(bool).astype(np.float64)
+    hits = (fires.T @ labels.T.astype(np.float64)).T
+    f1 = 2 * hits / np.maximum(fires.sum(0) + labels.sum(1)[:, None], 1)
+    return f1.argmax(0), f1.max(0)
 
 
 @torch.no_grad()
