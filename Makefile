@@ -26,6 +26,7 @@ release: $(STAMP) ## build solutions/*.ipynb (executed) and notebooks/*.ipynb fr
 
 bench: $(STAMP) ## the benchmarks, tables in build/bench/
 	$(PY) -m benchmarks.generation
+	$(PY) -m benchmarks.sae_speed
 
 clean: ## remove what run and test built, and caches; .venv stays
 	rm -rf build/run build/run.json build/test .pytest_cache *.egg-info

@@ -84,7 +84,7 @@ def transformer_lens(model, vectors, new: int) -> int:
 
 def ours(model, vectors, new: int, count: int, past: str) -> int:
     sets = [make_hooks(vectors, c) for c in COEFFICIENTS[:count]]
-    return sum(len(row[0].token_ids) for row in hooks.generate_many(model, [PROMPT], sets, new, past))
+    return sum(len(row[0].token_ids) for row in hooks.generate_many(model, [PROMPT], sets, new, past, fluency=past == "clean"))
 
 
 def contestants(model, plain, new: int) -> dict[str, Callable[[], int]]:

@@ -71,7 +71,7 @@ def generate(
         HookError: a hook point that the model lacks, an empty prompt, no room in the context, a hook
             that edits absolute positions, or, with a clean past, others than the last one.
     """
-    return generate_many(model, [prompt], [fwd_hooks], max_new_tokens, past, sampling=sampling)[0][0].full_text
+    return generate_many(model, [prompt], [fwd_hooks], max_new_tokens, past, sampling=sampling, fluency=False)[0][0].full_text
 
 
 @torch.inference_mode()
@@ -83,6 +83,7 @@ def generate_many(
     past: str = "clean",
     progress: str | None = None,
     sampling: Sampling | Sequence[Sampling] | None = None,
+    fluency: bool = True,
 ) -> list[list[Completion]]:
     """Continue every prompt under every set of hooks, in batches as large as memory allows.
 
@@ -93,6 +94,8 @@ def generate_many(
         sampling: how tokens are drawn, for all prompts or one per prompt: a prompt given three times
             with three seeds is continued three ways in one batch. ``None`` takes the likeliest token
             each time. A prompt's random numbers are the same under every set of hooks.
+        fluency: whether to ask the unsteered model what it thinks of the texts. Without it ``logprobs`` are
+            empty and ``perplexity`` is NaN; with a steered past it spares a pass over each text.
 
     Returns:
         ``result[s][p]``: the :class:`Completion` of prompt ``p`` under hook set ``s``.
@@ -110,7 +113,7 @@ def generate_many(
         for step in decoder.steps(max_new_tokens):
             steps.append(step)
             bar.update(len(part) * len(hook_sets))
-        for row, completion in enumerate(_completions(model, decoder, [prompts[i] for i in part], steps)):
+        for row, completion in enumerate(_completions(model, decoder, [prompts[i] for i in part], steps, fluency)):
             result[row // len(part)][part[row % len(part)]] = completion
         bar.update(len(part) * len(hook_sets) * (max_new_tokens - len(steps)))  # all ended early
     bar.close()

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
 from helpers.caching import Activations
-from helpers.features import Context, TokenLabels, promoted_tokens
+from helpers.features import Context, TokenLabels
 from helpers.sae.labels import best_label
 
 LEFT, RIGHT = 8, 5  # tokens around the peak that are shown
@@ -109,21 +109,22 @@ def pages(
     directions = normalize(module.W_dec.detach().float().cpu(), dim=-1)
     named = None if labels is None else best_label(table, labels.values.numpy())
     draw = np.random.default_rng(seed)
+    latents = [int(latent) for latent in latents]
+    words = _promoted(model, module.W_dec.detach()[latents])
     found = []
-    for latent in tqdm(latents, desc=progress, disable=progress is None):
+    for latent, (promoted, suppressed) in zip(tqdm(latents, desc=progress, disable=progress is None), words, strict=True):
         values = table[:, [latent]].toarray()[:, 0]
-        promoted, suppressed = promoted_tokens(model, module.W_dec.detach()[latent], k=6)
         largest = float(values.max(initial=0.0))
         found.append(
             Page(
-                latent=int(latent),
+                latent=latent,
                 density=float((values > 0).mean()),
                 largest=largest,
                 top=tuple(look.context(values, row) for row in look.strongest(values, top)),
                 intervals=tuple(_intervals(look, values, largest, examples, draw)),
                 histogram=tuple(np.histogram(values[values > 0], bins=10, range=(0, largest))[0].tolist()) if largest else (),
-                promoted=tuple(token for token, _ in promoted),
-                suppressed=tuple(token for token, _ in suppressed),
+                promoted=promoted,
+                suppressed=suppressed,
                 nearest=_nearest(directions, latent),
                 label=None if named is None or not largest else (labels.names[named[0][latent]], float(named[1][latent])),
             )
@@ -150,13 +151,23 @@ class _Tokens:
     def strongest(self, values: np.ndarray, k: int) -> list[int]:
         """Rows of the k largest values, at most one per line, no special tokens, nothing that isn't above 0."""
         rows, lines = [], set()
-        for row in np.argsort(-values, kind="stable"):
-            if len(rows) == k or values[row] <= 0:
+        firing = np.flatnonzero(values > 0)
+        for row in firing[np.argsort(-values[firing], kind="stable")]:
+            if len(rows) == k:
                 break
             if not self.special[row] and self.lines[row] not in lines:
                 lines.add(self.lines[row])
                 rows.append(int(row))
         return rows
+
+
+def _promoted(model, directions: Float[Tensor, "some d_model"], k: int = 6, together: int = 256):
+    """Per direction the tokens that it raises and lowers most through the unembedding, as if no later layer touched it."""
+    for part in directions.split(together):
+        logits = part.to(model.W_U.device, model.W_U.dtype) @ model.W_U
+        highest, lowest = (logits.topk(k, largest=largest).indices.tolist() for largest in (True, False))
+        for high, low in zip(highest, lowest, strict=True):
+            yield tuple(tuple(model.tokenizer.decode([i]) for i in ids) for ids in (high, low))
 
 
 def _intervals(look: _Tokens, values: np.ndarray, largest: float, examples: int, draw: np.random.Generator):

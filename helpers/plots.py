@@ -157,6 +157,22 @@ def density(densities: dict[str, object]) -> Figure:
     return figure
 
 
+def frontier(curves: dict[str, Sequence], alone: dict[str, object]) -> Figure:
+    """FVU against L0, both of :class:`~helpers.sae.Marks`: lower left is better.
+
+    ``curves`` hold the marks of one architecture at several sparsities each; ``alone`` single SAEs.
+    """
+    figure, ax = _axes(7, 3.6)
+    for name, marks in curves.items():
+        ax.plot([m.l0 for m in marks], [m.fvu for m in marks], "o-", ms=4, label=name)
+    for (name, mark), symbol in zip(alone.items(), cycle("*DsP"), strict=False):
+        ax.plot(mark.l0, mark.fvu, symbol, ms=9, label=name)
+    ax.set_xscale("log")
+    ax.set(xlabel="L0: active latents per token (log scale)", ylabel="FVU on held-out lines")
+    ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def label_scores(names: Sequence[str], latents, neurons, title: str = "") -> Figure:
     """Best single latent's F1 beside the best raw neuron's, per label."""
     figure, ax = _axes(7, 0.19 * len(names) + 0.9)

@@ -37,8 +37,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from helpers import checks, data, features, harvest, hooks, load_model, plots, sae, steering
+from helpers import checks, data, features, harvest, hooks, latents, load_model, plots, sae, steering
 from helpers.checks import NotDone
+from helpers.dashboard import Browser, write_dashboard
 from helpers.report import report
 from helpers.settings import settings
 
@@ -147,8 +148,8 @@ class SAE(nn.Module):
     def forward(self, x: Float[Tensor, "... d_in"]):
         """Reconstruction and latents, in this order."""
         ### BEGIN SOLUTION
-        latents = self.encode(x)
-        return self.decode(latents), latents
+        h = self.encode(x)
+        return self.decode(h), h
         ### END SOLUTION
 
 
@@ -268,6 +269,16 @@ last_marks = sae.evaluate(last_reference, test_last)
 print(last_marks)
 
 # %% [markdown]
+# What does the error cost the model? Put the reconstruction in the place of the activation and let the model predict
+# the next token on held-out lines: ΔCE is the loss that it adds, in nats. Expect a tenth or two. *Recovered* compares
+# it with what the mean activation costs; it flatters, since the mean is a terrible activation.
+
+# %%
+held_out_lines = [line for i, line in enumerate(lines) if i % 10 == 9][: sizes.prompts // 2]
+cost = sae.replacement(model, reference, held_out_lines, middle_name, context=min(256, model.cfg.n_ctx))
+print(cost)
+
+# %% [markdown]
 # L0 and FVU during training. A ReLU SAE begins dense and is pressed down; TopK has its L0 from the first step.
 
 # %%
@@ -282,6 +293,26 @@ my_marks = sae.evaluate(my_sae, test_middle)
 plots.density(
     {"original, last layer": original_marks.density, "mine, middle": my_marks.density, "TopK, middle": middle_marks.density}
 )
+
+# %% [markdown]
+# ### The frontier
+#
+# FVU alone says little, and so does L0: one can be bought with the other. So train TopK at several k, each for a
+# quarter of the reference's steps, and look at both at once. Lower left is better. Expect a falling line, the
+# reference a little below it since it trained longer, and your own SAE to the right: it pays for its FVU with more
+# latents.
+
+# %%
+quarter = sae.TrainConfig(steps=sizes.steps // 4, batch_size=sizes.batch_size, lr=3e-3)
+frontier = []
+for k in (8, 32, 96):
+    torch.manual_seed(0)
+    candidate = sae.TopK(d_model, 8 * d_model, k=min(k, d_model)).to(setting.device)
+    sae.train(candidate, train_middle, config=quarter, progress=f"TopK, k = {k}")
+    frontier.append(sae.evaluate(candidate, test_middle))
+
+# %%
+plots.frontier({"TopK, a quarter of the steps": frontier}, {"reference": middle_marks, "mine": my_marks})
 
 # %% [markdown]
 # ### The lie, measured
@@ -314,15 +345,34 @@ print(len(names), "labels with at least 20 tokens:", ", ".join(names[:8]), "…"
 
 # %%
 kept = ~test_middle.is_sink
-latent_f1, best_latents = sae.best_f1(reference.encode, test_middle.values[kept], truth[:, kept])
+latent_f1, best_latents = sae.best_f1(sae.encoder(reference), test_middle.values[kept], truth[:, kept])
 neuron_f1, _ = sae.best_f1(lambda x: x, test_middle.values[kept], truth[:, kept], both_signs=True)
 plots.label_scores(names, latent_f1, neuron_f1, "middle layer: which label does one feature know?")
 
 # %%
-last_f1, _ = sae.best_f1(last_reference.encode, test_last.values[kept], truth[:, kept])
+last_f1, _ = sae.best_f1(sae.encoder(last_reference), test_last.values[kept], truth[:, kept])
 last_neuron_f1, _ = sae.best_f1(lambda x: x, test_last.values[kept], truth[:, kept], both_signs=True)
 print(f"mean F1, middle layer: latents {latent_f1.mean():.2f}, neurons {neuron_f1.mean():.2f}")
 print(f"mean F1, last layer:   latents {last_f1.mean():.2f}, neurons {last_neuron_f1.mean():.2f}")
+
+# %% [markdown]
+# Fair? The best of 4,608 latents on the very tokens that it is scored on: with so many to choose from, some will fit by
+# chance, and there are more latents than neurons. So choose on one half of the held-out lines and score on the other,
+# with a logistic regression on one and on five features (a *k-sparse probe*). Expect lower numbers and the same order.
+
+# %%
+first_half = (test_middle.text_ids[kept] // 10) % 2 == 0
+known = truth[:, kept]
+enough = torch.minimum((known & first_half).sum(1), (known & ~first_half).sum(1)) >= 5
+fit, score = ((test_middle.values[kept][half], known[enough][:, half]) for half in (first_half, ~first_half))
+
+# %%
+probes = {}
+for k in (1, 5):
+    for kind, encode in (("latents", sae.encoder(reference)), ("neurons", lambda x: x)):
+        scores = sae.sparse_probe(encode, fit, score, k)
+        probes[f"{k} {kind}"] = scores.f1.mean().item()
+        print(f"{k} {kind}: mean F1 {scores.f1.mean():.2f}, AUROC {scores.auroc.mean():.2f} ({int(enough.sum())} labels)")
 
 # %%
 label_figures = {
@@ -338,11 +388,15 @@ report(
     "2.3",
     original_sae=original_marks.figures(),
     reference_middle=middle_marks.figures(),
+    reference_delta_ce=cost.delta,
+    reference_ce_recovered=cost.recovered,
+    frontier=[marks.figures() for marks in frontier],
     reference_last=last_marks.figures(),
     naive_fvu_with_sinks=flattered.fvu,
     naive_fvu_without_sinks=honest.fvu,
     sink_share_of_variance=sink_share,
     labels=label_figures,
+    sparse_probe_f1=probes,
 )
 
 # %% [markdown]
@@ -449,6 +503,20 @@ plots.contexts({title: contexts_of(i) for i, title in titles.items()})
 plots.contexts({f"latent {i}": contexts_of(i) for i in drawn or [0]})
 
 # %% [markdown]
+# Top contexts flatter, too: they show a latent at its strongest only. The browser below adds random examples from the
+# whole range of activations, the tokens that a latent promotes through the unembedding, and its nearest latents. Search
+# for a word or a label, and step with the arrow keys on the slider. The same pages stand in `latents.html`, which opens
+# in any browser.
+
+# %%
+some = list(dict.fromkeys([*looked_at, *usable[:60].tolist()]))
+latent_pages = latents.pages(model, reference, test_middle, some, labels)
+print(write_dashboard("latents.html", latent_pages, len(test_middle)))
+
+# %%
+Browser(latent_pages).show()
+
+# %% [markdown]
 # ## Task 2.5: what three latents mean (1 point, written)
 #
 # Choose three latents, at least one of which no label pointed to. The next cell says what to write.
@@ -525,8 +593,8 @@ def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]
 ### BEGIN SOLUTION
 # A latent that knows a label needn't cause it. So try those of the 20 best known labels, on a few other prompts, and
 # keep what moves its label most.
-known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:20]
-grid = [(names[i], int(best_latents[i]), 0.6 * norms.median().item()) for i in known]
+best_known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:20]
+grid = [(names[i], int(best_latents[i]), 0.6 * norms.median().item()) for i in best_known]
 trial_sets = [[], *(make_latent_hooks(reference, latent, strength) for _, latent, strength in grid)]
 plain, *pushed = hooks.generate_many(model, data.TRIAL_PROMPTS[: sizes.trial], trial_sets, sizes.new_tokens, progress="try latents")
 

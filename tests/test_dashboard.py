@@ -13,7 +13,7 @@ from torch import nn
 
 from helpers import harvest
 from helpers.dashboard import Browser, page_html, write_dashboard
-from helpers.features import Context, TokenLabels
+from helpers.features import Context, TokenLabels, promoted_tokens
 from helpers.latents import LatentError, encode_sparse, find, pages
 
 HOOK = "blocks.1.hook_resid_pre"
@@ -97,6 +97,14 @@ def test_figures(made, activations):
         assert all(interval.low < each.activations[each.peak] <= interval.high for each in interval.contexts)
     assert made[0].label == ("stop", 1.0) and made[1].label == ("great", 1.0)
     assert made[3].label[0] == "stop" and made[3].label[1] == pytest.approx(2 * 5 / (len(activations) + 5))
+
+
+def test_promoted_tokens(made, tiny_model, activations, table):
+    """The same tokens as features.promoted_tokens names, which does one direction at a time."""
+    rows = Chosen(activations, table).W_dec.detach()
+    for page in made:
+        raised, lowered = promoted_tokens(tiny_model, rows[page.latent], k=6)
+        assert page.promoted == tuple(token for token, _ in raised) and page.suppressed == tuple(token for token, _ in lowered)
 
 
 def test_nearest_latents(made, activations, table):

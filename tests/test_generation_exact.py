@@ -84,3 +84,14 @@ def _adder(push):
         resid[:, -1] += push
 
     return add
+
+
+def test_fluency_can_be_left_out(tiny_model):
+    """The texts are the same; only what the unsteered model thinks of them isn't asked for."""
+    prompts, sets = forty_prompts()[:6], [[], steer(tiny_model, 0.5)]
+    for past in hooks.PASTS:
+        whole = hooks.generate_many(tiny_model, prompts, sets, 8, past)
+        bare = hooks.generate_many(tiny_model, prompts, sets, 8, past, fluency=False)
+        for row, other in zip(whole, bare, strict=True):
+            assert [each.token_ids for each in row] == [each.token_ids for each in other]
+            assert all(each.logprobs for each in row if each.token_ids) and not any(each.logprobs for each in other)

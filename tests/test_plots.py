@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from helpers import plots
 from helpers.features import Context
 from helpers.hooks import Completion
-from helpers.sae import History
+from helpers.sae import History, Marks
 from helpers.steering import Curve, Point
 
 NASTY = 'costs $5 or $\\frac{$, "100%" & <b>é à ü</b>\nsecond\tline \\alpha {brace} _under_'
@@ -136,3 +136,12 @@ def test_letters_that_the_font_lacks_are_drawn_somehow(text):
         warnings.simplefilter("ignore")
         plots.completions({text: [Completion(text, text, (), ())]}, {text: [0.0]}).savefig(io.BytesIO(), dpi=40)
         plots.contexts({text: [Context((text, text), (1.0, 0.0), 0, 0)]}).savefig(io.BytesIO(), dpi=40)
+
+
+def test_frontier():
+    marks = [Marks(fvu, l0, 0.0, 0.0, 1.0, torch.ones(3), 10, 0) for fvu, l0 in ((0.4, 8.0), (0.2, 32.0), (0.1, 900.0))]
+    figure = plots.frontier({NASTY: marks[:2]}, {"mine": marks[2]})
+    drawn(figure)
+    (ax,) = figure.axes
+    assert [tuple(map(float, line.get_xdata())) for line in ax.lines] == [(8.0, 32.0), (900.0,)] and ax.get_xscale() == "log"
+    assert list(ax.lines[0].get_ydata()) == [0.4, 0.2] and ax.lines[1].get_label() == "mine"

@@ -7,7 +7,7 @@ from helpers.sae.gated import Gated
 from helpers.sae.jumprelu import JumpReLU
 from helpers.sae.matryoshka import Matryoshka
 from helpers.sae.labels import auroc, best_f1, sparse_probe
-from helpers.sae.metrics import Marks, evaluate
+from helpers.sae.metrics import Marks, encoder, evaluate
 from helpers.sae.replacement import replacement
 from helpers.sae.storage import load, save
 from helpers.sae.topk import TopK
@@ -25,6 +25,7 @@ __all__ = [
     "TrainConfig",
     "auroc",
     "best_f1",
+    "encoder",
     "evaluate",
     "load",
     "replacement",

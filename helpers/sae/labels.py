@@ -1,6 +1,7 @@
 """Whether latents mean what a rule says: the best latent per label, and probes on a few of them.
 
-Every figure has its counterpart on raw neurons, by the same function: pass ``lambda x: x`` for ``encode``.
+``encode`` maps rows ``[n d_in]`` on the CPU to features there: ``sae.encoder(module)`` for latents, and for the
+same figure on raw neurons ``lambda x: x``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ def best_f1(
     same number for every feature, so that latents and raw neurons have the same chances.
 
     Args:
-        encode: maps rows ``[n d_in]`` to features ``[n d_features]``; ``lambda x: x`` for raw neurons.
         both_signs: also try each feature's negative, since a raw neuron has no preferred sign.
 
     Returns:
@@ -118,9 +118,11 @@ def sparse_probe(
     (Gurnee et al. 2023, "Finding Neurons in a Haystack"). ``k=None`` takes all of them: a dense probe.
 
     Raises:
-        SAEError: a label that some part lacks on all tokens or has on all, or ``k`` of no feature or too many.
+        SAEError: no labels, one that some part lacks on all tokens or has on all, or ``k`` of no feature or too many.
     """
     for name, (_, labels) in (("train", train), ("test", test)):
+        if not len(labels):
+            raise SAEError("There are no labels: keep at least one (TokenLabels.frequent).")
         counts = labels.sum(1)
         if (counts == 0).any() or (counts == labels.shape[1]).any():
             raise SAEError(f"A label is on none or all of the {name} tokens: keep the frequent ones (TokenLabels.frequent).")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -80,6 +81,12 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
         tokens=len(x),
         sinks_left_out=sinks,
     )
+
+
+def encoder(module) -> Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "n d_sae"]]:
+    """``module.encode`` for rows on the CPU, wherever the module lies: what the functions on labels ask for."""
+    device = next(module.parameters()).device
+    return lambda rows: module.encode(rows.to(device, torch.float32)).cpu()
 
 
 def _rows(activations, keep_sinks: bool) -> tuple[Float[Tensor, "n d_in"], int]:
