@@ -140,7 +140,7 @@ def test_letters_that_the_font_lacks_are_drawn_somehow(text):
 
 def test_frontier():
     marks = [Marks(fvu, l0, 0.0, 0.0, 1.0, torch.ones(3), 10, 0) for fvu, l0 in ((0.4, 8.0), (0.2, 32.0), (0.1, 900.0))]
-    figure = plots.frontier({NASTY: marks[:2]}, {"mine": marks[2]})
+    figure = plots.frontier({"TopK": marks[:2]}, {"mine": marks[2]})
     drawn(figure)
     (ax,) = figure.axes
     assert [tuple(map(float, line.get_xdata())) for line in ax.lines] == [(8.0, 32.0), (900.0,)] and ax.get_xscale() == "log"

@@ -8,7 +8,7 @@ from helpers.sae.jumprelu import JumpReLU
 from helpers.sae.matryoshka import Matryoshka
 from helpers.sae.labels import auroc, best_f1, sparse_probe
 from helpers.sae.metrics import Marks, encoder, evaluate
-from helpers.sae.replacement import replacement
+from helpers.sae.replacing import replacement
 from helpers.sae.storage import load, save
 from helpers.sae.topk import TopK
 from helpers.sae.training import train

@@ -129,8 +129,8 @@ def sparse_probe(
     features, unseen = _features(encode, train[0]).float(), _features(encode, test[0]).float()
     if k is not None and not 1 <= k <= features.shape[1]:
         raise SAEError(f"k={k}: choose from 1 to {features.shape[1]} features.")
-    deviation = features.std(0)
-    features, unseen = features / deviation.clamp_min(1e-6), unseen / deviation.clamp_min(1e-6)
+    mean, deviation = features.mean(0), features.std(0).clamp_min(1e-6)
+    features, unseen = (features - mean) / deviation, (unseen - mean) / deviation
     scores, chosen = [], []
     for truth, truth_unseen in zip(train[1], test[1], strict=True):
         columns = _most_different(features, truth, k)
