@@ -239,7 +239,8 @@ print(original_marks)
 torch.manual_seed(0)
 ### BEGIN SOLUTION
 my_sae = SAE(d_model, 4 * d_model).to(setting.device)
-my_config = sae.TrainConfig(steps=sizes.relu_steps, batch_size=sizes.batch_size, lr=3e-3)
+precision = "bf16" if setting.dtype == torch.bfloat16 else "fp32"  # the hardware's faster one
+my_config = sae.TrainConfig(steps=sizes.relu_steps, batch_size=sizes.batch_size, lr=3e-3, precision=precision)
 my_history = sae.train(my_sae, train_middle, lambda x, x_hat, h: sae_loss(x, x_hat, h, 1.3), my_config, "my SAE")
 ### END SOLUTION
 print(sae.evaluate(my_sae, test_middle))
@@ -270,8 +271,8 @@ print(last_marks)
 
 # %% [markdown]
 # What does the error cost the model? Put the reconstruction in the place of the activation and let the model predict
-# the next token on held-out lines: ΔCE is the loss that it adds, in nats. Expect a tenth or two. *Recovered* compares
-# it with what the mean activation costs; it flatters, since the mean is a terrible activation.
+# the next token on held-out lines: ΔCE is the loss that it adds, in nats. Expect some tenths, with the usual budget of a
+# class. *Recovered* compares it with what the mean activation costs; it flatters, since the mean is a terrible activation.
 
 # %%
 held_out_lines = [line for i, line in enumerate(lines) if i % 10 == 9][: sizes.prompts // 2]
@@ -298,21 +299,20 @@ plots.density(
 # ### The frontier
 #
 # FVU alone says little, and so does L0: one can be bought with the other. So train TopK at several k, each for a
-# quarter of the reference's steps, and look at both at once. Lower left is better. Expect a falling line, the
-# reference a little below it since it trained longer, and your own SAE to the right: it pays for its FVU with more
-# latents.
+# sixth of the reference's steps, and look at both at once. Lower left is better. Expect a falling line, the
+# reference below it since it trained longer, and your own SAE to the right: it pays for its FVU with more latents.
 
 # %%
-quarter = sae.TrainConfig(steps=sizes.steps // 4, batch_size=sizes.batch_size, lr=3e-3)
+brief = sae.TrainConfig(steps=sizes.steps // 6, batch_size=sizes.batch_size, lr=3e-3)
 frontier = []
 for k in (8, 32, 96):
     torch.manual_seed(0)
     candidate = sae.TopK(d_model, 8 * d_model, k=min(k, d_model)).to(setting.device)
-    sae.train(candidate, train_middle, config=quarter, progress=f"TopK, k = {k}")
+    sae.train(candidate, train_middle, config=brief, progress=f"TopK, k = {k}")
     frontier.append(sae.evaluate(candidate, test_middle))
 
 # %%
-plots.frontier({"TopK, a quarter of the steps": frontier}, {"reference": middle_marks, "mine": my_marks})
+plots.frontier({"TopK, a sixth of the steps": frontier}, {"reference": middle_marks, "mine": my_marks})
 
 # %% [markdown]
 # ### The lie, measured
@@ -358,7 +358,8 @@ print(f"mean F1, last layer:   latents {last_f1.mean():.2f}, neurons {last_neuro
 # %% [markdown]
 # Fair? The best of 4,608 latents on the very tokens that it is scored on: with so many to choose from, some will fit by
 # chance, and there are more latents than neurons. So choose on one half of the held-out lines and score on the other,
-# with a logistic regression on one and on five features (a *k-sparse probe*). Expect lower numbers and the same order.
+# with a logistic regression on one and on five features (a *k-sparse probe*). Expect latents far ahead in F1 and behind
+# in AUROC: on most tokens a latent is exactly 0, so it can't rank those that it is silent on, and a neuron always can.
 
 # %%
 first_half = (test_middle.text_ids[kept] // 10) % 2 == 0
@@ -531,20 +532,21 @@ Browser(latent_pages).show()
 # *(Numbers depend on the run; these are readings of the figures above, smollm2, text `written`.)*
 #
 # **Latent 3108** fires on names of months inside dates. For: "Wednesday,[ March] 22.", "TOKYO, Tuesday,[ March] 9".
-# Against: all five top contexts are March after a weekday, so from them alone it could as well be "March", or the place
-# behind "Wednesday,". The rule decides: among the 21 months of the held-out lines is one March, so a latent for March
-# alone would reach an F1 of 0.09, and this one has 0.79. But 21 tokens are few, and it was picked on them. The weekday in
-# front lights up faintly, so "date" may be the better word. Fairly sure.
+# Against: all five top contexts are March, four of them behind a weekday, so from them alone it could as well be "March",
+# or the place behind "Wednesday,". The rule decides: among the 21 months of the held-out lines is one March, so a latent
+# for March alone would reach an F1 of 0.09, and this one has 0.79. But 21 tokens are few, and it was picked on them.
+# Fairly sure.
 #
-# **Latent 1415**, which the label "sport word" pointed to, fires on the word "game", in sport or not. For: "losing a[ game]
-# against a team", "last night's[ game]". Against the label's name: "going to be a[ game]-changer" has no sport in it and
-# stands among the five strongest, and no other sport word does. So I say "game", not "sport"; contexts from the middle
-# of its range would have to show goals and matches to prove me wrong. Sure.
+# **Latent 2016**, to which no label pointed, fires on "when" behind the year in which a story begins. For: "railways
+# begins in 1824[ when] John Smith", "begins in 1897,[ when] a British-Indian entrepreneur". Against: all five contexts
+# are one formula of this text, "begins in …", so I can't tell the year from the beginning; and the words behind it light
+# up as well ("the first", "entrepreneur"), which fits "a story begins" better than "when". It would prove me wrong if it
+# fired on "when I was a child". Sure of the formula, unsure of the meaning.
 #
-# **Latent 3370**, to which no label pointed, fires on arriving from elsewhere. For: "immigrants who[ immigrated] to the
-# United States", "steel[ imported] from Italy"; "family[ arrived]" and "making[ landfall]" fit too. Against: behind
-# "landfall" it fires on "to investigate", where nobody arrives, and I haven't tested whether "left" and "exported" stay
-# silent, which they must if it is the direction that counts and not the journey. Fairly sure.
+# **Latent 51**, to which no label pointed either, fires on "read" where a written text is about to be quoted. For: "the
+# headline[ read].", "It[ read], "Imperio". Against: "thesis[ statement]" stands among the five, is no verb, and nothing is
+# quoted behind it, so "a piece of writing is named" may be nearer; and I haven't tested whether "I read a book" stays
+# silent, which it must. Fairly sure.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="2.5" role="rubric"
@@ -591,9 +593,9 @@ def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]
 
 
 ### BEGIN SOLUTION
-# A latent that knows a label needn't cause it. So try those of the 20 best known labels, on a few other prompts, and
+# A latent that knows a label needn't cause it. So try those of the 12 best known labels, on a few other prompts, and
 # keep what moves its label most.
-best_known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:20]
+best_known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:12]
 grid = [(names[i], int(best_latents[i]), 0.6 * norms.median().item()) for i in best_known]
 trial_sets = [[], *(make_latent_hooks(reference, latent, strength) for _, latent, strength in grid)]
 plain, *pushed = hooks.generate_many(model, data.TRIAL_PROMPTS[: sizes.trial], trial_sets, sizes.new_tokens, progress="try latents")

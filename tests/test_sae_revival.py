@@ -68,14 +68,14 @@ def test_the_loop_resamples(monkeypatch):
         return (x - x_hat).pow(2).sum(-1).mean() + 0.01 * h.sum(-1).mean()
 
     dead = {}
-    for shares in ((0.25, 0.5), ()):
+    for shares, normalize in (((0.25, 0.5), True), ((), True), ((0.25, 0.5), False)):
         module = make(Plain)
         with torch.no_grad():
             module.b_enc[8:] = -1000.0
-        config = sae.TrainConfig(steps=200, batch_size=128, lr=3e-3, resample=shares)
+        config = sae.TrainConfig(steps=200, batch_size=128, lr=3e-3, resample=shares, normalize=normalize)
         sae.train(module, data(), loss, config, progress=None)
-        dead[shares] = sae.evaluate(module, data()).dead_fraction
-    assert dead[()] > 0.8 and dead[0.25, 0.5] < 0.5, dead
+        dead[bool(shares), normalize] = sae.evaluate(module, data()).dead_fraction
+    assert dead[True, True] < 0.5 and dead[False, True] > 0.8 and dead[True, False] > 0.8, dead
 
 
 def test_a_penalty_is_warmed_up():

@@ -35,7 +35,9 @@ class TrainConfig:
     tied_for: float = 0.7  # share of the steps in which it does
     normalize: bool = True
     dead_after: float = 0.1  # a latent is dead when it hasn't fired for this share of all tokens of the run
-    resample: tuple[float, ...] = (0.25, 0.5)  # shares of the steps after which dead latents without AuxK are resampled
+    # Shares of the steps after which dead latents without AuxK are resampled; only with ``normalize``, since at
+    # another scale thousands of them at once drown what was learnt.
+    resample: tuple[float, ...] = (0.25, 0.5)
     precision: str = "fp32"  # "bf16": products in bf16, weights and optimizer in fp32
     log_every: int = 10
     save_every: int = 100  # steps between two checkpoints

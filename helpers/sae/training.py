@@ -128,7 +128,7 @@ class _Run:
                 self.module.b_dec.copy_(self.rows.mean / self.scale)
 
     def _step(self, i: int, bar) -> None:
-        if self.config.resamples_at(i) and can_resample(self.module):
+        if self.config.resamples_at(i) and self._scalable() and can_resample(self.module):
             self._resample()
         x = (self.batches.next() / self.scale).to(self.device, torch.float32)
         step = self._forward(x, self.config.pressure(i))
