@@ -593,9 +593,9 @@ def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]
 
 
 ### BEGIN SOLUTION
-# A latent that knows a label needn't cause it. So try those of the 12 best known labels, on a few other prompts, and
+# A latent that knows a label needn't cause it. So try those of the 20 best known labels, on a few other prompts, and
 # keep what moves its label most.
-best_known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:12]
+best_known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:20]
 grid = [(names[i], int(best_latents[i]), 0.6 * norms.median().item()) for i in best_known]
 trial_sets = [[], *(make_latent_hooks(reference, latent, strength) for _, latent, strength in grid)]
 plain, *pushed = hooks.generate_many(model, data.TRIAL_PROMPTS[: sizes.trial], trial_sets, sizes.new_tokens, progress="try latents")
