@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from benchmarks.common import OUT, Row, write
-from benchmarks.peers import PEERS, Peer, PeerError, ask, environment
+from benchmarks.peers import Peer, ask, installed
 
 D_IN, D_SAE, K, BATCH, STEPS, WARM = 768, 6144, 32, 4096, 7, 2
 OURS = {"original": "original", "topk": "ours, TopK", "relu": "ours, student's ReLU in our loop", "relu_bare": "student's forward and backward alone"}
@@ -26,15 +26,9 @@ which is made in bf16 where the hardware has it. Random rows. Peak memory is wha
 def contestants() -> tuple[dict[str, tuple], list[str]]:
     """Name -> (interpreter, script, kind), and a word about those that aren't here."""
     found: dict[str, tuple] = {"original": (sys.executable, "ours.py", "original")}
-    missing = []
-    for peer in PEERS:
-        try:
-            python = environment(peer)
-        except PeerError as error:
-            missing.append(f"Skipped: {error}")
-            continue
-        for kind in _kinds(peer):
-            found[f"{peer.name}, {kind}"] = (python, peer.script, kind)
+    peers, missing = installed()
+    for peer, python in peers:
+        found |= {f"{peer.name}, {kind}": (python, peer.script, kind) for kind in _kinds(peer)}
     found |= {name: (sys.executable, "ours.py", kind) for kind, name in OURS.items() if kind != "original"}
     return found, missing
 

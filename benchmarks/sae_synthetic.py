@@ -17,7 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from benchmarks.common import OUT, machine
-from benchmarks.peers import PEERS, PeerError, ask, environment
+from benchmarks.peers import ask, installed
 from helpers.sae.dictionary import Recovery, recovery
 
 SEEDS = (0, 1, 2)
@@ -67,13 +67,8 @@ def contestants() -> tuple[dict[str, tuple], list[str]]:
         "ours, TopK": (sys.executable, "ours.py", {}),
         "ours, TopK, tie 0.1": (sys.executable, "ours.py", {"tie": 0.1}),
     }
-    missing = []
-    for peer in PEERS:
-        try:
-            python = environment(peer)
-        except PeerError as error:
-            missing.append(f"Skipped: {error}")
-            continue
+    peers, missing = installed()
+    for peer, python in peers:
         for optimizer in ("signum", "adam") if peer.name == "sparsify" else ("",):
             found[", ".join(filter(None, (peer.name, "topk", optimizer)))] = (python, peer.script, {"optimizer": optimizer})
     return found, missing

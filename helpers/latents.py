@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.sparse import csc_array
 from torch import Tensor
 from torch.nn.functional import normalize

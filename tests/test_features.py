@@ -9,7 +9,6 @@ from torch import nn
 from helpers import features, harvest
 from helpers.caching import Activations, mark_sinks
 from helpers.data.labels import LABELS, label_texts
-from tests import tiny
 
 LINES = ["the food was great . i love it .", "my room", "on monday we went to the city ."]
 

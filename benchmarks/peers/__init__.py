@@ -63,6 +63,17 @@ def environment(peer: Peer) -> Path:
     return python
 
 
+def installed() -> tuple[list[tuple[Peer, Path]], list[str]]:
+    """The peers that are here, with their interpreters, and a word about each that isn't."""
+    found, missing = [], []
+    for peer in PEERS:
+        try:
+            found.append((peer, environment(peer)))
+        except PeerError as error:
+            missing.append(f"Skipped: {error}")
+    return found, missing
+
+
 def ask(python: Path | str, script: str, **task) -> dict:
     """Run a script of this folder on a task and return its answer.
 
