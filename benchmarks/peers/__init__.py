@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ENVIRONMENTS = Path("build/bench/environments")
-TORCH = next(line for line in Path("requirements.txt").read_text().split("\n") if line.startswith("torch=="))
+ENVIRONMENTS = HERE.parent.parent / "build" / "bench" / "environments"
+REQUIREMENTS = HERE.parent.parent / "requirements.txt"
+TORCH = next(line for line in REQUIREMENTS.read_text().split("\n") if line.startswith("torch=="))
 
 
 class PeerError(RuntimeError):
@@ -39,6 +40,12 @@ PEERS = (
 )
 
 
+def is_there(peer: Peer) -> bool:
+    """Whether the peer's environment has been made already."""
+    stamp = ENVIRONMENTS / peer.name / ".installed"
+    return stamp.is_file() and stamp.read_text() == peer.requirement
+
+
 def environment(peer: Peer) -> Path:
     """The peer's interpreter; its environment is made when it isn't there.
 
@@ -47,7 +54,7 @@ def environment(peer: Peer) -> Path:
     """
     folder = ENVIRONMENTS / peer.name
     python, stamp = folder / "bin" / "python", folder / ".installed"
-    if stamp.is_file() and stamp.read_text() == peer.requirement:
+    if is_there(peer):
         return python
     print(f"setting up {peer.name} (a few minutes, once)", file=sys.stderr)
     for command in (
