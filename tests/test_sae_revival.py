@@ -147,3 +147,20 @@ def test_fewer_tokens_than_latents():
         sae.train(make(), data(40), config=sae.TrainConfig(steps=2, batch_size=8), progress=None)
     with pytest.raises(SAEError, match="alike"):
         sae.train(make(), torch.ones(100, D_IN), config=sae.TrainConfig(steps=2, batch_size=8), progress=None)
+
+
+def test_a_latent_is_dead_after_a_share_of_the_runs_tokens():
+    """Not after one batch in which it didn't fire: of 20 batches it may miss a quarter."""
+    told = []
+
+    class Watching(sae.TopK):
+        def training_step(self, x, dead, pressure=1.0):
+            told.append(dead[:2].tolist())
+            step = super().training_step(x, dead, pressure)
+            step.fired[0], step.fired[1] = False, len(told) % 5 == 0  # never; every fifth batch
+            return step
+
+    config = sae.TrainConfig(steps=20, batch_size=50, dead_after=0.25)
+    sae.train(Watching(D_IN, D_SAE, 4), data(), config=config, progress=None)
+    assert [never for never, _ in told] == [False] * 6 + [True] * 14
+    assert not any(sometimes for _, sometimes in told)
