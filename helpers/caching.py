@@ -105,7 +105,7 @@ def harvest(
     bar = tqdm(total=sum(map(len, rows)), unit="tok", desc="harvest", disable=not progress)
     for indices in batches(rows):
         batch = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
-        for name, value in _run(model, batch, names).items():
+        for name, value in read(model, batch, names).items():
             for row, i in enumerate(indices):
                 found[name][i] = value[row, 1 : len(rows[i])].float().cpu()
         bar.update(sum(len(rows[i]) for i in indices))
@@ -156,7 +156,8 @@ class _Enough(Exception):
 
 
 @torch.inference_mode()
-def _run(model, batch: Int[Tensor, "batch pos"], names: list[str]) -> dict[str, Float[Tensor, "batch pos d_model"]]:
+def read(model, batch: Int[Tensor, "batch pos"], names: list[str]) -> dict[str, Float[Tensor, "batch pos d_model"]]:
+    """The activations of a batch at some hook points; the model stops behind the last of them."""
     found = {}
 
     def keep(name):

@@ -64,7 +64,7 @@ class Page:
 
 @torch.no_grad()
 def encode_sparse(module, activations: Activations, chunk: int = 4096) -> csc_array:
-    """All latents on all tokens, ``[n d_sae]``, as a sparse table; sinks and special tokens' rows are empty."""
+    """All latents on all tokens, ``[n d_sae]``, as a sparse table; sinks' rows are empty."""
     device = next(module.parameters()).device
     parts = []
     for first in range(0, len(activations), chunk):

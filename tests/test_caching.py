@@ -66,8 +66,8 @@ def test_several_points_in_one_run(tiny_model, monkeypatch):
     lines = cut(LINES[:4], tiny_model)
     apart = {name: harvest(tiny_model, lines, name, progress=False) for name in names}
     runs = []
-    original = caching._run
-    monkeypatch.setattr(caching, "_run", lambda *args: runs.append(1) or original(*args))
+    original = caching.read
+    monkeypatch.setattr(caching, "read", lambda *args: runs.append(1) or original(*args))
     together = harvest(tiny_model, lines, names, progress=False)
     assert list(together) == names and len(runs) == 1
     for name in names:

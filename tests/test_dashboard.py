@@ -69,7 +69,7 @@ def test_the_table(activations, table):
 
 def test_top_contexts(made, activations):
     stops = made[0].top
-    assert [str(each)[-3:] for each in stops] == ["[ .]"[-3:]] * 4 or all("[" in str(each) for each in stops)
+    assert all(each.tokens[each.peak].strip() == "." for each in stops)
     peaks = [each.activations[each.peak] for each in stops]
     assert peaks == sorted(peaks, reverse=True) and len({each.text_id for each in stops}) == len(stops) == 4
     assert peaks == [5, 4, 2, 1]  # the third line has two; its weaker one, 3, isn't shown again

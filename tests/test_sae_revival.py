@@ -164,3 +164,19 @@ def test_a_latent_is_dead_after_a_share_of_the_runs_tokens():
     sae.train(Watching(D_IN, D_SAE, 4), data(), config=config, progress=None)
     assert [never for never, _ in told] == [False] * 6 + [True] * 14
     assert not any(sometimes for _, sometimes in told)
+
+
+def test_the_runs_tokens_are_those_that_it_has():
+    """With fewer rows than batch_size a batch is all rows, and a share of the run is counted in those."""
+    told = []
+
+    class Watching(sae.TopK):
+        def training_step(self, x, dead, pressure=1.0):
+            told.append(bool(dead[0]))
+            step = super().training_step(x, dead, pressure)
+            step.fired[0] = False
+            return step
+
+    config = sae.TrainConfig(steps=20, batch_size=5000, dead_after=0.25)
+    sae.train(Watching(D_IN, D_SAE, 4), data(100), config=config, progress=None)
+    assert told == [False] * 6 + [True] * 14

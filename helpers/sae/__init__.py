@@ -5,8 +5,8 @@ from helpers.sae.batch_topk import BatchTopK
 from helpers.sae.config import History, TrainConfig
 from helpers.sae.gated import Gated
 from helpers.sae.jumprelu import JumpReLU
-from helpers.sae.matryoshka import Matryoshka
 from helpers.sae.labels import auroc, best_f1, sparse_probe
+from helpers.sae.matryoshka import Matryoshka
 from helpers.sae.metrics import Marks, encoder, evaluate
 from helpers.sae.replacing import replacement
 from helpers.sae.storage import load, save

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from helpers.sae.base import Step
 from helpers.sae.topk import TopK
 
 MOST = 4  # a token may take so many times k latents: it bounds the search, and few tokens come near it
@@ -39,9 +40,11 @@ class BatchTopK(TopK):
         counts = kept.sum(-1)
         return top.indices[kept], counts.cumsum(0) - counts
 
-    def _error(self, x, chosen, starts, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
-        self._remember(z.detach())
-        return super()._error(x, chosen, starts, z)
+    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, "d_sae"], pressure: float = 1.0) -> Step:
+        """As :class:`TopK`'s; it also keeps the threshold up to date."""
+        step = super().training_step(x, dead, pressure)
+        self._remember(step.latents)
+        return step
 
     def _remember(self, z: Float[Tensor, "m"]) -> None:
         """Running mean over about a hundred batches, and the plain mean before there are so many."""

@@ -27,7 +27,6 @@ class JumpReLU(Architecture):
     """
 
     architecture = "jumprelu"
-    biases = ("b_enc", "b_dec")
 
     def __init__(self, d_in: int, d_sae: int, sparsity: float = 0.2, threshold: float = 0.1, bandwidth: float = 0.1):
         super().__init__(d_in, d_sae)

@@ -37,7 +37,6 @@ class Matryoshka(BatchTopK):
             raise SAEError(f"sizes={list(self.sizes)}: give rising sizes of which the last is d_sae={d_sae}.")
 
     def _error(self, x, chosen, starts, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
-        self._remember(z.detach())
         x_hat, losses, first = self.b_dec, [], 0
         for size in self.sizes:
             inside = (chosen >= first) & (chosen < size)

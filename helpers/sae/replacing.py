@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from helpers.caching import batches, mark_sinks, tokenise
+from helpers.caching import batches, mark_sinks, read, tokenise
 from helpers.hookpoints import check_name
 
 
@@ -86,16 +86,9 @@ def _hook(change: Callable[[Tensor], Tensor], where: Bool[Tensor, "batch pos"]):
     return replace
 
 
-def _read(model, ids, hook_name: str) -> Float[Tensor, "batch pos d_model"]:
-    found = []
-    with model.hooks(fwd_hooks=[(hook_name, lambda value, hook: found.append(value.clone()))]):
-        model.original_model(ids, use_cache=False)
-    return found[0].float()
-
-
 def _sinks(model, ids, real, hook_name: str) -> Bool[Tensor, "batch pos"]:
     sink = torch.zeros_like(real)
-    sink[real] = mark_sinks(_read(model, ids, hook_name)[real])
+    sink[real] = mark_sinks(read(model, ids, [hook_name])[hook_name][real])
     return sink
 
 
@@ -105,7 +98,7 @@ def _mean(model, rows: list[Int[Tensor, "pos"]], hook_name: str, batches_read: i
     values = []
     for indices in parts[:: max(1, len(parts) // batches_read)]:
         ids = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
-        found = _read(model, ids, hook_name)
+        found = read(model, ids, [hook_name])[hook_name].float()
         values += [found[row, 1 : len(rows[i])] for row, i in enumerate(indices)]
     stacked = torch.cat(values)
     return stacked[~mark_sinks(stacked)].mean(0)

@@ -156,7 +156,7 @@ class _Run:
             )
 
     def _dead(self) -> Bool[Tensor, "d_sae"]:
-        return self.silent > self.config.dead_after * self.config.steps * self.config.batch_size
+        return self.silent > self.config.dead_after * self.config.steps * self.batches.size
 
     def _update(self, step: Step, i: int) -> None:
         self.optimizer.zero_grad()
