@@ -30,10 +30,15 @@ def context(
     model, activations: Activations, latent: Float[Tensor, "n"], row: int, left: int = 8, right: int = 5
 ) -> Context:
     """The tokens around row ``row`` of the activations, all of the same line."""
-    first, last = max(0, row - left), min(len(activations), row + right + 1)
-    rows = [i for i in range(first, last) if activations.text_ids[i] == activations.text_ids[row]]
+    rows = around(activations.text_ids, row, left, right)
     tokens = tuple(model.tokenizer.decode([int(activations.token_ids[i])]) for i in rows)
     return Context(tokens, tuple(latent[rows].tolist()), rows.index(row), int(activations.text_ids[row]))
+
+
+def around(text_ids: Sequence[int], row: int, left: int = 8, right: int = 5) -> list[int]:
+    """The rows next to ``row`` that are of the same line, itself included."""
+    first, last = max(0, row - left), min(len(text_ids), row + right + 1)
+    return [i for i in range(first, last) if text_ids[i] == text_ids[row]]
 
 
 @torch.no_grad()
@@ -89,13 +94,22 @@ def promoted_tokens(
 
     It reads the direction as if no later layer touched it, so it says more the later the layer.
     """
-    logits = (direction.to(model.W_U.device, model.W_U.dtype) @ model.W_U).float()
-    logits = logits - logits.mean()
+    return next(promoted_by_each(model, direction[None], k))
 
-    def named(top):
-        return [(model.tokenizer.decode([i]), v) for i, v in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
 
-    return named(logits.topk(k)), named(logits.topk(k, largest=False))
+@torch.no_grad()
+def promoted_by_each(model, directions: Float[Tensor, "some d_model"], k: int = 8, together: int = 256):
+    """Yield for each direction what :func:`promoted_tokens` gives, many products at a time."""
+
+    def named(values, indices):
+        return [(model.tokenizer.decode([i]), v) for i, v in zip(indices.tolist(), values.tolist(), strict=True)]
+
+    for part in directions.split(together):
+        logits = (part.to(model.W_U.device, model.W_U.dtype) @ model.W_U).float()
+        logits = logits - logits.mean(-1, keepdim=True)
+        highest, lowest = (logits.topk(k, largest=largest) for largest in (True, False))
+        for row in range(len(part)):
+            yield tuple(named(top.values[row], top.indices[row]) for top in (highest, lowest))
 
 
 @dataclass(frozen=True)

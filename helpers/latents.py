@@ -14,10 +14,9 @@ from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
 from helpers.caching import Activations
-from helpers.features import Context, TokenLabels
+from helpers.features import Context, TokenLabels, around, promoted_by_each
 from helpers.sae.labels import best_label
 
-LEFT, RIGHT = 8, 5  # tokens around the peak that are shown
 INTERVALS = 5
 
 
@@ -110,7 +109,7 @@ def pages(
     named = None if labels is None else best_label(table, labels.values.numpy())
     draw = np.random.default_rng(seed)
     latents = [int(latent) for latent in latents]
-    words = _promoted(model, module.W_dec.detach()[latents])
+    words = promoted_by_each(model, module.W_dec.detach()[latents], k=6)
     found = []
     for latent, (promoted, suppressed) in zip(tqdm(latents, desc=progress, disable=progress is None), words, strict=True):
         values = table[:, [latent]].toarray()[:, 0]
@@ -123,8 +122,8 @@ def pages(
                 top=tuple(look.context(values, row) for row in look.strongest(values, top)),
                 intervals=tuple(_intervals(look, values, largest, examples, draw)),
                 histogram=tuple(np.histogram(values[values > 0], bins=10, range=(0, largest))[0].tolist()) if largest else (),
-                promoted=promoted,
-                suppressed=suppressed,
+                promoted=tuple(token for token, _ in promoted),
+                suppressed=tuple(token for token, _ in suppressed),
                 nearest=_nearest(directions, latent),
                 label=None if named is None or not largest else (labels.names[named[0][latent]], float(named[1][latent])),
             )
@@ -143,10 +142,9 @@ class _Tokens:
         self.special = np.isin(activations.token_ids.numpy(), list(model.tokenizer.all_special_ids))
 
     def context(self, values: np.ndarray, row: int) -> Context:
-        line = self.lines[row]
-        rows = [i for i in range(max(0, row - LEFT), min(len(values), row + RIGHT + 1)) if self.lines[i] == line]
+        rows = around(self.lines, row)
         tokens = tuple(self.text[i] for i in rows)
-        return Context(tokens, tuple(float(values[i]) for i in rows), rows.index(row), int(line))
+        return Context(tokens, tuple(float(values[i]) for i in rows), rows.index(row), int(self.lines[row]))
 
     def strongest(self, values: np.ndarray, k: int) -> list[int]:
         """Rows of the k largest values, at most one per line, no special tokens, nothing that isn't above 0."""
@@ -159,15 +157,6 @@ class _Tokens:
                 lines.add(self.lines[row])
                 rows.append(int(row))
         return rows
-
-
-def _promoted(model, directions: Float[Tensor, "some d_model"], k: int = 6, together: int = 256):
-    """Per direction the tokens that it raises and lowers most through the unembedding, as if no later layer touched it."""
-    for part in directions.split(together):
-        logits = part.to(model.W_U.device, model.W_U.dtype) @ model.W_U
-        highest, lowest = (logits.topk(k, largest=largest).indices.tolist() for largest in (True, False))
-        for high, low in zip(highest, lowest, strict=True):
-            yield tuple(tuple(model.tokenizer.decode([i]) for i in ids) for ids in (high, low))
 
 
 def _intervals(look: _Tokens, values: np.ndarray, largest: float, examples: int, draw: np.random.Generator):

@@ -10,16 +10,13 @@ from torch import nn
 
 from benchmarks.peers.driver import drive
 from helpers import sae
-from helpers.sae.training import _Run
+from helpers.sae.base import Architecture
 from helpers.sae.rows import Rows
+from helpers.sae.training import _Run
 
 
-class ReLU(sae.JumpReLU):
-    """A dense SAE whose thresholds are 0 and don't learn; latents by torch's own ReLU."""
-
-    def __init__(self, d_in, d_sae):
-        super().__init__(d_in, d_sae)
-        del self.log_threshold
+class ReLU(Architecture):
+    """A dense SAE, as a student's."""
 
     def encode(self, x):
         return torch.relu(self.pre_activations(x))
