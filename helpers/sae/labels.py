@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.sparse import csc_array
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import precision_recall_curve, roc_auc_score
 from torch import Tensor
 
 from helpers.sae import metrics
@@ -93,6 +91,8 @@ def auroc(
     encode: Encode, values: Float[Tensor, "n d_in"], labels: Bool[Tensor, "n_labels n"], which: Tensor
 ) -> Float[Tensor, "n_labels"]:
     """Per label the area under the ROC curve of one feature: ``which``, as :func:`best_f1` gives it (one sign)."""
+    from sklearn.metrics import roc_auc_score  # here, since it would cost every start half a second
+
     wanted = torch.cat([encode(rows)[:, which] for rows in values.split(metrics.CHUNK)]).float().cpu()
     return torch.tensor([roc_auc_score(truth, wanted[:, i]) for i, truth in enumerate(labels)])
 
@@ -148,6 +148,9 @@ def _most_different(features, truth, k: int | None) -> Tensor:
 
 
 def _fit_and_score(features, truth, unseen, truth_unseen) -> tuple[float, float]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import precision_recall_curve, roc_auc_score
+
     probe = LogisticRegression(max_iter=200).fit(features.numpy(), truth.numpy())
     precision, recall, thresholds = precision_recall_curve(truth.numpy(), probe.decision_function(features.numpy()))
     best = np.argmax(2 * precision[:-1] * recall[:-1] / np.maximum(precision[:-1] + recall[:-1], 1e-12))
