@@ -55,7 +55,7 @@ def read(value, shape: tuple[int, ...], what: str, hints: Mapping[tuple, str] = 
     if value is None:
         raise CheckFailed(f"{what} gives None: is the return statement missing?")
     try:
-        array, half = _array(value)
+        array, half = as_array(value)
     except (TypeError, ValueError, RuntimeError) as error:
         ragged = isinstance(value, list | tuple) and value and all(isinstance(v, torch.Tensor) for v in value)
         found = f"tensors of the shapes {[list(v.shape) for v in value][:4]}" if ragged else describe(value)
@@ -69,15 +69,19 @@ def read(value, shape: tuple[int, ...], what: str, hints: Mapping[tuple, str] = 
     return Answer(array, HALF_PRECISION if half else FULL_PRECISION)
 
 
-def _array(value) -> tuple[np.ndarray, bool]:
-    """The numbers as float64, and whether half precision made them."""
+def as_array(value) -> tuple[np.ndarray, bool]:
+    """The numbers of tensors, arrays, numbers and lists of these as float64, and whether half precision made them.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: there are no numbers in it, or they have no common shape.
+    """
     if isinstance(value, torch.Tensor):
         half = value.dtype in (torch.bfloat16, torch.float16)
         return value.detach().to("cpu", torch.float64).numpy(), half
     if isinstance(value, np.ndarray):
         return value.astype(np.float64), value.dtype == np.float16
     if isinstance(value, list | tuple):
-        parts = [_array(part) for part in value]
+        parts = [as_array(part) for part in value]
         return np.stack([array for array, _ in parts]), any(half for _, half in parts)
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{type(value).__name__} holds no numbers")

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers import models as tokenizer_models
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from helpers.models import load_model
@@ -28,16 +28,22 @@ SPECIAL = ("<bos>", "<eos>", "<unk>")
 
 @functools.lru_cache(maxsize=1)
 def toy_model() -> TransformerBridge:
-    """The toy: GPT-2 with 3 layers of width 16, 2 heads, a context of 64 and 47 tokens, random weights.
+    """The toy of the public checks: 3 layers of width 16, see :func:`build`."""
+    return build()
+
+
+def build(seed: int = 21, layers: int = 3, width: int = 16, architecture: str = "gpt2") -> TransformerBridge:
+    """A toy: GPT-2 or Llama with 2 heads, a context of 64 and 47 tokens, random weights.
 
     One word is one token, so that texts and tokens are the same thing (:data:`WORDS` are all it knows). Texts
     get a BOS, as ``model.to_tokens`` does by default; EOS is another token, and padding is EOS.
     It stands where :func:`helpers.load_model` puts models: on the GPU where there is one, else on the CPU.
     """
+    network = {"gpt2": _gpt2, "llama": _llama}[architecture]
     with torch.random.fork_rng(), _quiet(), tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(21)
+        torch.manual_seed(seed)
         tokenizer = _tokenizer()
-        _network(len(tokenizer)).save_pretrained(folder)
+        network(len(tokenizer), layers, width).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return load_model(folder)
 
@@ -52,15 +58,24 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def _network(n_tokens: int) -> GPT2LMHeadModel:
+def _gpt2(n_tokens: int, layers: int, width: int) -> GPT2LMHeadModel:
+    return GPT2LMHeadModel(GPT2Config(
+        **_shared(n_tokens), n_positions=64, n_embd=width, n_layer=layers, n_head=2, attn_pdrop=0.0, resid_pdrop=0.0,
+        embd_pdrop=0.0,
+    ))  # fmt: skip
+
+
+def _llama(n_tokens: int, layers: int, width: int) -> LlamaForCausalLM:
+    return LlamaForCausalLM(LlamaConfig(
+        **_shared(n_tokens), max_position_embeddings=64, hidden_size=width, intermediate_size=2 * width,
+        num_hidden_layers=layers, num_attention_heads=2, num_key_value_heads=1,
+    ))  # fmt: skip
+
+
+def _shared(n_tokens: int) -> dict:
     # Weights of 0.4 instead of GPT-2's 0.02: layers, positions and words must differ visibly.
     # Untied embeddings, or it would repeat one word for ever.
-    config = GPT2Config(
-        vocab_size=n_tokens, tie_word_embeddings=False, n_positions=64, n_embd=16, n_layer=3, n_head=2,
-        initializer_range=0.4, bos_token_id=0, eos_token_id=1, attn_pdrop=0.0, resid_pdrop=0.0,
-        embd_pdrop=0.0,
-    )  # fmt: skip
-    return GPT2LMHeadModel(config)
+    return {"vocab_size": n_tokens, "tie_word_embeddings": False, "initializer_range": 0.4, "bos_token_id": 0, "eos_token_id": 1}
 
 
 @contextlib.contextmanager

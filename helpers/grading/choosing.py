@@ -1,0 +1,148 @@
+"""Which cells of a submission run for a task: those that define what the task asks for, and all that they need.
+
+Like a backward slice of a program: from the names that a task leaves behind, back to the cells that bind them and to the
+names that these cells read. So a cell that has nothing to do with the task never runs, whatever it would break, and cells
+may stand in any order, be split, or come without metadata.
+
+A cell that students were given and left as it was doesn't run where the grader has its products at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from .names import Names, names_of
+from .reading import Cell
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a task needs.
+
+    Attributes:
+        cells: indices of cells to run, in the order to run them.
+        provided: names that come out of the grader's bundle.
+        missing: wanted names that no cell binds.
+        broken: (index, why) of the cells of this task that aren't Python.
+    """
+
+    cells: tuple[int, ...]
+    provided: tuple[str, ...]
+    missing: tuple[str, ...]
+    broken: tuple[tuple[int, str], ...] = ()
+
+
+class Submission:
+    """A student's cells beside those that were given."""
+
+    def __init__(self, cells: Sequence[Cell], given: Collection[str], stubs: dict[str, str], have: Collection[str]) -> None:
+        """
+        Args:
+            given: sources of all cells of the student's notebook that aren't a task's, squeezed.
+            stubs: squeezed source of each task's untouched cell, by task.
+            have: names that the grader can provide.
+        """
+        self.cells, self.have, self.stubs = list(cells), set(have), stubs
+        self.names = [names_of(cell.source) if cell.code else Names() for cell in cells]
+        squeezed = [squeeze(cell.source) for cell in cells]
+        self.is_given = [text in given for text in squeezed]
+        self.is_stub = [text in stubs.values() for text in squeezed]
+        self.last = len(self.cells)
+
+    def answered(self, task: str, wanted: Sequence[str]) -> bool:
+        """Whether a cell other than the stub binds one of the names, or claims to be the task's."""
+        return any(
+            not self.is_stub[i] and not self.is_given[i] and (cell.task == task and cell.role in ("", "solution") or self.names[i].binds & set(wanted))
+            for i, cell in enumerate(self.cells)
+            if cell.code
+        )
+
+    def plan(self, task: str, wanted: Sequence[str]) -> Plan:
+        """Cells for the wanted names, and what the grader has to provide."""
+        self._needed: set[int] = set()
+        self._edges: dict[int, set[int]] = {}
+        self._provided: set[str] = set()
+        missing = tuple(name for name in wanted if not self._require(name, self.last))
+        broken = tuple((i, names.error) for i, names in enumerate(self.names) if names.error and self._claims(i, task, missing))
+        return Plan(tuple(self._order()), tuple(sorted(self._provided)), missing, broken)
+
+    def _claims(self, i: int, task: str, missing: Sequence[str]) -> bool:
+        return self.cells[i].task == task or any(name in self.cells[i].source for name in missing)
+
+    def _require(self, name: str, before: int) -> bool:
+        """Note the cells that make ``name`` what it is before cell ``before``; whether there are any, or it is provided."""
+        binder = self._binder(name, before)
+        if binder is None:
+            if name in self.have:
+                self._provided.add(name)
+            return name in self.have
+        changes = [i for i in range(binder + 1, before) if self._changes(i, name, binder)]
+        for index in (binder, *changes):
+            if index != before:
+                self._edges.setdefault(before, set()).add(index)
+                self._include(index)
+        return True
+
+    def _binder(self, name: str, before: int) -> int | None:
+        """The last cell before that binds the name, else the first one after; None if it is to be provided."""
+        binders = [i for i, names in enumerate(self.names) if name in names.binds and not self.is_stub[i] and i != before]
+        earlier = [i for i in binders if i < before]
+        if earlier:
+            found = earlier[-1]
+        elif name in self.have or not binders:
+            return None
+        else:
+            found = binders[0]
+        return None if self.is_given[found] and name in self.have else found
+
+    def _changes(self, i: int, name: str, binder: int) -> bool:
+        """Whether a student's cell may change the object that ``binder`` bound to the name."""
+        names = self.names[i]
+        if self.is_given[i] or self.is_stub[i] or name in names.binds:
+            return False
+        if name in names.stores:
+            return True
+        # a cell that only reads a model or a table leaves it alone; one that is handed a student's SAE may train it
+        makes_object = not self.is_given[binder] and name not in self.names[binder].functions and not self._is_class(binder, name)
+        return makes_object and name in names.needs
+
+    def _is_class(self, i: int, name: str) -> bool:
+        return f"class {name}" in self.cells[i].source
+
+    def _include(self, index: int) -> None:
+        if index in self._needed:
+            return
+        self._needed.add(index)
+        names = self.names[index]
+        for name in sorted(names.needs):
+            if name not in names.binds or self._builds_upon(name, index):
+                self._require(name, index)
+        for name in sorted(names.later - names.binds):
+            self._require(name, self.last)
+
+    def _builds_upon(self, name: str, index: int) -> bool:
+        """Whether a cell that binds and reads a name may read an earlier value, as in ``x = x / 2``."""
+        return name in self.have or any(name in names.binds for names in self.names[:index])
+
+    def _order(self) -> Iterator[int]:
+        """The notebook's order, but a cell that is needed by an earlier one comes before it."""
+        done: set[int] = set()
+
+        def visit(index: int) -> Iterator[int]:
+            if index in done:
+                return
+            done.add(index)
+            for other in sorted(self._edges.get(index, ())):
+                if other > index:
+                    yield from visit(other)
+            yield index
+
+        for index in sorted(self._needed):
+            yield from visit(index)
+
+
+def squeeze(source: str) -> str:
+    """The source without what an editor may change: trailing spaces, blank lines."""
+    lines = (line.rstrip() for line in source.replace("\r\n", "\n").split("\n"))
+    return "\n".join(line for line in lines if line)

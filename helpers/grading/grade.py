@@ -1,0 +1,216 @@
+"""One submission, from notebooks to marks.
+
+Each task gets an interpreter of its own, which runs the cells that the task needs and then answers the probes' questions.
+What comes back is compared here. Whatever a submission does, it ends in marks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .choosing import Plan, Submission
+from .course import Course, Notebook
+from .marks import STOPPED, Marks, TaskMark, Tried
+from .masters import Task
+from .reading import Cell, Unreadable, read_notebook
+from .reference import Facts
+from .sandbox import Broken, Limits, Session
+from .verdicts import BadAnswer, Probe, read_answer
+
+
+@dataclass
+class Handed:
+    """What a student handed in: the files, and what is to be said about them."""
+
+    student: str
+    files: list[Path]
+    notes: list[str] = field(default_factory=list)
+
+
+def grade(handed: Handed, course: Course, facts: Facts, limits: Limits) -> Marks:
+    """Marks for one submission; never raises for what a student did."""
+    started, own = time.monotonic(), time.process_time()
+    notes = list(handed.notes)
+    books = _books(handed, course, facts, notes)
+    with _Sessions(facts, limits) as sessions:
+        tasks = [
+            mark
+            for notebook in course.notebooks
+            for mark in _notebook(notebook, books.get(notebook.name), facts, sessions, notes)
+        ]
+    written = {task: text for notebook in course.notebooks for task, text in notebook.answers(books.get(notebook.name, [])).items()}
+    return Marks(
+        student=handed.student,
+        status=_status(handed, books, course, tasks, written),
+        tasks=tuple(tasks),
+        written=written,
+        notes=tuple(notes),
+        seconds=round(time.monotonic() - started, 2),
+        cpu_seconds=round(sessions.cpu_seconds, 2),
+        own_cpu_seconds=round(time.process_time() - own, 2),
+    )
+
+
+def _books(handed: Handed, course: Course, facts: Facts, notes: list[str]) -> dict[str, list[Cell]]:
+    """Cells by notebook: each file goes to the notebook whose tasks it holds most of; of two, the later one that has more."""
+    found: dict[str, tuple[int, list[Cell]]] = {}
+    for path in handed.files:
+        try:
+            cells = read_notebook(path)
+        except Unreadable as error:
+            notes.append(f"{path.name}: {error}.")
+            continue
+        claims = {notebook.name: notebook.claims(cells, facts.probes.WANTED) for notebook in course.notebooks}
+        name = max(claims, key=claims.get)
+        if not claims[name]:
+            notes.append(f"{path.name}: none of the homework's tasks is in it.")
+            continue
+        notebook = next(each for each in course.notebooks if each.name == name)
+        answered = sum(notebook.submission(cells, []).answered(task, facts.probes.WANTED.get(task, ())) for task in notebook.tasks)
+        if name in found:
+            notes.append(f"{path.name}: a second file for {name}; the one with more answers counts.")
+        if name not in found or answered >= found[name][0]:
+            found[name] = (answered, cells)
+    return {name: cells for name, (_, cells) in found.items()}
+
+
+class _Sessions:
+    """A sandbox that is started when it is first needed, and again when it had to be stopped."""
+
+    def __init__(self, facts: Facts, limits: Limits) -> None:
+        self.facts, self.limits = facts, limits
+        self.cpu_seconds, self.session = 0.0, None
+        self.until = time.monotonic() + limits.seconds
+
+    def __enter__(self) -> _Sessions:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.session:
+            self.session.close()
+            self.cpu_seconds += self.session.cpu_seconds
+            self.session = None
+
+    @contextmanager
+    def task(self) -> Iterator[Session]:
+        """An interpreter for one task; a :class:`Broken` leaves the next task a new sandbox."""
+        if time.monotonic() > self.until:
+            raise Broken("time")
+        try:
+            if self.session is None:
+                self.session = Session(self.facts.place, self.limits, self.until)
+            self.session.begin()
+            yield self.session
+            self.session.end()
+        except Broken:
+            self._close()
+            raise
+
+
+def _notebook(notebook: Notebook, cells: list[Cell] | None, facts: Facts, sessions: _Sessions, notes: list[str]) -> Iterator[TaskMark]:
+    have = [*facts.names(notebook.name)]
+    submission = notebook.submission(cells or [], have)
+    for task in notebook.tasks.values():
+        if cells is None:
+            yield _mark(task, "not found", note="This notebook wasn't handed in, or can't be read.")
+        elif task.written:
+            yield _mark(task, "to be marked" if notebook.answers(cells).get(task.id) else "untouched")
+        else:
+            yield _code_task(task, notebook, submission, facts, sessions)
+
+
+def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Facts, sessions: _Sessions) -> TaskMark:
+    wanted = facts.probes.WANTED[task.id]
+    if not submission.answered(task.id, wanted):
+        return _mark(task, "untouched")
+    plan = submission.plan(task.id, wanted)
+    if plan.missing and plan.broken:
+        return _mark(task, "wrong", note=f"The cell can't be run: {plan.broken[0][1]}.")
+    if len(plan.missing) == len(wanted):
+        return _mark(task, "not found", note=f"No cell defines {' or '.join(wanted)}.")
+    try:
+        with sessions.task() as session:
+            return _try(task, notebook, submission, plan, facts, session)
+    except Broken as broken:
+        return _mark(task, "stopped", note=f"Stopped: {STOPPED[broken.reason]}.")
+
+
+def _try(task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, session: Session) -> TaskMark:
+    session.cell(notebook.preamble)
+    names = [name for name in plan.provided if name in facts.names(notebook.name)]
+    if names:
+        session.provide(facts.bundle(notebook.name), names)
+    errors = [error for index in plan.cells if (error := session.cell(submission.cells[index].source))]
+    facts.task = task.id
+    tried = tuple(_probe(probe, facts, session) for probe in facts.probes.PROBES if probe.task == task.id)
+    share = sum(each.share for each in tried if not each.wrong)
+    says = "" if share > 0.999 else _public_check(task, facts, session)
+    outcome = "right" if share > 0.999 else "partly right" if share else "wrong"
+    note = f"While your cells ran: {_in_words(errors[0], public=True)}" if errors and share < 0.999 else ""
+    return _mark(task, outcome, round(task.points * share, 4), tried, says, note)
+
+
+def _probe(probe: Probe, facts: Facts, session: Session) -> Tried:
+    answers: dict = {}
+    wrong = ""
+    for question in probe.questions:
+        more, blob = facts.given(question.arrays)
+        reply, arrays = session.ask(facts.questions, question.name, {**question.given, **more}, blob)
+        if isinstance(reply.get("error"), dict):
+            wrong = _in_words(reply["error"], public=False)
+            break
+        try:
+            answers |= read_answer(reply, arrays)
+        except BadAnswer as error:
+            wrong = str(error)
+            break
+    if not wrong:
+        try:
+            wrong = probe.judge(answers, facts.expected[probe.key], facts)
+        except BadAnswer as error:
+            wrong = str(error)
+    return Tried(probe.name, probe.tried, probe.share, wrong)
+
+
+def _public_check(task: Task, facts: Facts, session: Session) -> str:
+    check = facts.probes.CHECKS.get(task.id)
+    if check is None:
+        return ""
+    given = {"check": check, "names": list(facts.probes.WANTED[task.id])}
+    reply, _ = session.ask(facts.questions, "public_check", given)
+    answer = reply.get("answer")
+    says = answer.get("says") if isinstance(answer, dict) else None
+    return says[:1000] if isinstance(says, str) else ""
+
+
+def _in_words(error: dict, public: bool) -> str:
+    """An error of the student's code. From a probe only its kind and place: its message could tell the input."""
+    kind, line, text = (error.get(name) for name in ("type", "line", "text"))
+    if kind == "NotDone":
+        return "it isn't done yet"
+    if kind == "KeyError" and not public and not line:
+        return f"a name that the task asks for isn't there ({str(error.get('message'))[:60]})"
+    where = f" in line {line}" if isinstance(line, int) else ""
+    code = f": {text[:120]}" if isinstance(text, str) and text else ""
+    message = f" ({str(error.get('message'))[:200]})" if public else ""
+    return f"your code raises {str(kind)[:60]}{where}{code}{message}"
+
+
+def _mark(task: Task, outcome: str, points: float = 0.0, tried: tuple[Tried, ...] = (), says: str = "", note: str = "") -> TaskMark:
+    return TaskMark(task.id, outcome, points, task.points, task.bonus, tried, says, note)
+
+
+def _status(handed: Handed, books: dict, course: Course, tasks: list[TaskMark], written: dict) -> str:
+    if not books:
+        return "unreadable"
+    if all(mark.outcome in ("untouched", "not found") for mark in tasks) and not written:
+        return "blank"
+    stopped = any(mark.outcome == "stopped" for mark in tasks)
+    return "partly" if stopped or len(books) < len(course.notebooks) else "graded"

@@ -1,0 +1,268 @@
+"""What the grader knows: the solution's own run, on the same model, text and budget. Made once, kept in a cache.
+
+From the solutions come, per notebook, a *bundle* with the products of cells that are given to everyone (steering vectors,
+activations, the reference SAE), which students' code may read, and the *expected* answers to all probes, which it may not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import platformdirs
+import torch
+from filelock import FileLock
+from safetensors.torch import save
+
+from .choosing import Submission, squeeze
+from .masters import find_masters, read_master
+from .reading import Cell
+from .sandbox import ROOT, Place
+
+HIDDEN_TOKENS = {"full": 6000, "quick": 1500}
+REMEMBERED = 64  # outcomes that are kept: many students hand over the same
+
+
+class ReferenceError_(RuntimeError):
+    """The solution itself doesn't run on this model and text; the message ends with its error."""
+
+
+def load_probes(masters: Path) -> ModuleType:
+    """``probes.py`` beside the masters."""
+    spec = importlib.util.spec_from_file_location("homework_probes", masters / "probes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Facts:
+    """All that judging needs. ``task`` is the one that is judged at the moment."""
+
+    folder: Path
+    masters: Path
+    place: Place
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        self._remembered: dict[str, object] = {}
+        self.probes = load_probes(self.masters)
+        self.questions = (self.masters / "questions.py").read_text(encoding="utf-8")
+        self.record = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def expected(self) -> dict[str, dict]:
+        return pickle.loads((self.folder / "expected.pickle").read_bytes())  # written by us, in a folder of ours
+
+    @cached_property
+    def model(self):
+        from ..models import load_model
+
+        return load_model(self.place.model, device="cpu", dtype=getattr(torch, self.record["dtype"]))
+
+    @property
+    def hidden(self) -> np.ndarray:
+        return self.expected["hidden"]
+
+    @property
+    def reference(self) -> dict:
+        return self.expected["reference"]
+
+    @property
+    def prompts(self) -> list[str]:
+        return self.record["prompts"]
+
+    @property
+    def new_tokens(self) -> int:
+        return self.record["new_tokens"]
+
+    @property
+    def middle_name(self) -> str:
+        return self.record["middle_name"]
+
+    def bundle(self, notebook: str) -> str:
+        return str(self.folder / f"{notebook}.pt")
+
+    def names(self, notebook: str) -> list[str]:
+        return self.record["bundles"][notebook]
+
+    def given(self, which: str) -> tuple[dict, bytes]:
+        """What a question is given beside its own words: JSON and a safetensors blob."""
+        return given(which, self.hidden)
+
+    def remember(self, key: str, make: Callable[[], object]) -> object:
+        if key not in self._remembered:
+            while len(self._remembered) >= REMEMBERED:
+                self._remembered.pop(next(iter(self._remembered)))
+            self._remembered[key] = make()
+        return self._remembered[key]
+
+
+def given(which: str, hidden: np.ndarray) -> tuple[dict, bytes]:
+    n, d_in = hidden.shape
+    sizes = {"d_in": d_in, "most": 64 * d_in}
+    if which == "hidden":
+        return {"most": 512 * n}, save({"activations": torch.tensor(hidden, dtype=torch.float32)})
+    if which == "rows":
+        return {}, save({"rows": torch.randn(6, d_in, generator=torch.Generator().manual_seed(4))})
+    return (sizes, b"") if which == "sizes" else ({}, b"")
+
+
+def facts(masters: Path, place: Place, say: Callable[[str], None] = print) -> Facts:
+    """The facts for these masters and this place, from the cache or by running the solutions.
+
+    Raises:
+        ReferenceError_: the solutions don't run.
+    """
+    folder = Path(platformdirs.user_cache_dir("mechinterp-homework-grading")) / fingerprint(masters, place)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            say("Running the solutions once, to know what is right (minutes; kept for the next time) …")
+            part = Path(tempfile.mkdtemp(dir=folder.parent, prefix="part-"))
+            try:
+                _run_solutions(masters, place, part)
+                os.replace(part, folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    return Facts(folder, masters, place)
+
+
+def fingerprint(masters: Path, place: Place) -> str:
+    """Of everything that the solution's answers depend on, threads apart."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    sources = [*sorted(masters.glob("*.py")), *sorted((ROOT / "helpers").rglob("*.py"))]
+    for path in sources:
+        if path.parent.name != "grading" or path.name in ("verdicts.py", "choosing.py", "reference.py"):
+            digest.update(path.read_bytes())
+    for value in (place.model, place.text, place.budget):
+        digest.update(value.encode())
+        if os.path.isfile(value):
+            digest.update(Path(value).read_bytes())
+    if os.path.isdir(place.model):
+        for path in sorted(Path(place.model).glob("*.json")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def _run_solutions(masters: Path, place: Place, out: Path) -> None:
+    environment = os.environ | {"HOMEWORK_MODEL": place.model, "HOMEWORK_TEXT": place.text, "HOMEWORK_BUDGET": place.budget}
+    command = [sys.executable, "-m", "helpers.grading.reference", str(masters), str(out)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ReferenceError_("the solutions don't run here:\n" + "\n".join(done.stderr.strip().splitlines()[-12:]))
+
+
+# What follows runs in a process of its own, without students' code ------------------------------------------
+
+
+def _make(masters: Path, out: Path) -> None:
+    probes = load_probes(masters)
+    scope: dict = {"__name__": "question"}
+    exec(compile((masters / "questions.py").read_text(encoding="utf-8"), "questions.py", "exec"), scope)
+    expected: dict[str, dict] = {}
+    record: dict = {"bundles": {}}
+    for path in find_masters(masters):
+        book = read_master(path)
+        found = _namespace(book, probes, path.stem)
+        names = [name for name in probes.PROVIDED.get(path.stem, ()) if name in found]
+        torch.save({name: found[name] for name in names}, out / f"{path.stem}.pt")
+        record["bundles"][path.stem] = names
+        _record(found, record)
+        if "middle" in found:
+            expected["hidden"] = _hidden(found)
+            expected["reference"] = _dictionary(scope, found, "reference", expected["hidden"])
+        for probe in probes.PROBES:
+            if all(name in found for name in probes.WANTED[probe.task]):
+                expected[probe.key] = _answers(scope, found, probe.questions, expected.get("hidden"))
+    (out / "expected.pickle").write_bytes(pickle.dumps(expected))
+    (out / "record.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def _namespace(book, probes: ModuleType, stem: str) -> dict:
+    """The names of a solution after the cells that the probes and the bundle need."""
+    cells = [Cell(cell.source, cell.cell_type == "code", *_task(cell)) for cell in book.cells]
+    solution = Submission(cells, {squeeze(cell.source) for cell in cells if cell.role != "solution"}, stubs={}, have=())
+    wanted = [name for names in probes.WANTED.values() for name in names] + list(probes.PROVIDED.get(stem, ()))
+    plan = solution.plan("", [name for name in wanted if any(name in names.binds for names in solution.names)])
+    scope: dict = {"__name__": "__main__"}
+    torch.manual_seed(0)
+    for index in plan.cells:
+        exec(compile(cells[index].source, f"{stem} cell {index + 1}", "exec"), scope)
+    return scope
+
+
+def _task(cell) -> tuple[str, str]:
+    mark = cell.metadata.get("homework", {})
+    return mark.get("task", ""), mark.get("role", "")
+
+
+def _record(found: dict, record: dict) -> None:
+    from .. import data
+
+    setting = found["setting"]
+    record.update(
+        prompts=list(data.PROMPTS[: setting.sizes.prompts]),
+        new_tokens=setting.sizes.new_tokens,
+        dtype=str(setting.dtype).removeprefix("torch."),
+        middle_name=found.get("middle_name", record.get("middle_name", "")),
+        settings={**{name: str(value) for name, value in asdict(setting).items()}},
+    )
+
+
+def _hidden(found: dict) -> np.ndarray:
+    """Activations of lines behind those that the notebook reads; of its held-out lines where there are none."""
+    from ..caching import harvest
+
+    middle, lines = found["middle"], found["lines"]
+    rest = lines[int(middle.text_ids.max()) + 1 :]
+    if len(rest) < 20:
+        return found["test_middle"].without_sinks().values.float().numpy()
+    tokens = HIDDEN_TOKENS[found["setting"].budget]
+    context = min(256, found["model"].cfg.n_ctx)
+    hidden = harvest(found["model"], rest, middle.hook_name, context, "cut", max_tokens=tokens, progress=False)
+    return hidden.without_sinks().values.float().numpy()
+
+
+def _dictionary(scope: dict, found: dict, name: str, hidden: np.ndarray) -> dict:
+    answers: dict = {}
+    for question, which in (("dictionary", "sizes"), ("latents", "hidden")):
+        answers |= _ask(scope, found, question, {"name": name}, which, hidden)
+    return answers
+
+
+def _answers(scope: dict, found: dict, questions, hidden) -> dict:
+    answers: dict = {}
+    for question in questions:
+        answers |= _ask(scope, found, question.name, question.given, question.arrays, hidden)
+    return answers
+
+
+def _ask(scope: dict, found: dict, name: str, words: dict, which: str, hidden: np.ndarray | None) -> dict:
+    from safetensors.torch import load
+
+    more, blob = given(which, hidden) if which else ({}, b"")
+    answer = scope[name](found, {**words, **more, **(load(blob) if blob else {})})
+    return {key: value.detach().numpy() if isinstance(value, torch.Tensor) else value for key, value in answer.items()}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("masters", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    _make(options.masters, options.out)
