@@ -47,9 +47,17 @@ _LLAMA = {"seed": 902, "layers": 2, "width": 32, "architecture": "llama", "size"
 _SENTENCES = ["we took a walk", "it felt late", "they saw the garden because she made a cold music house", "my letter was nice"]
 
 
+def _same_averages(answer: Words, expected: Words, facts) -> str:
+    layers = len(expected["averages"])
+    found = numbers(answer, "averages")
+    if found.ndim == 2 and len(found) != layers:
+        return f"there are {len(found)} rows for a model of {layers} layers: ask the model that is given, model.cfg.n_layers"
+    return same_numbers("averages", "model afterwards")(answer, expected, facts)
+
+
 def _averages(name: str, tried: str, share: float, model: dict, sentences: list[str], calls: int = 1) -> Probe:
     given = {**model, "sentences": sentences, "calls": calls}
-    return Probe("1.1", name, tried, share, (Question("averages", given),), same_numbers("averages", "model afterwards"))
+    return Probe("1.1", name, tried, share, (Question("averages", given),), _same_averages)
 
 
 def _logits(name: str, tried: str, cases: list, model: dict = _TOY) -> Probe:

@@ -32,9 +32,9 @@ def judge_dose(answer: Words, expected: Words, facts) -> str:
         return str(error)
     best_shift, best_fluency = _dose(facts, expected)
     least, most = min(outcomes.MIN_SHIFT, EFFECT * best_shift), max(outcomes.MAX_FLUENCY, PRICE * best_fluency)
-    if shift <= 0:
-        return f"at +c there are no more positive texts than at −c (shift {shift:.2f}): is a sign turned around?"
-    if shift < least:
+    if shift < 0:
+        return f"at +c there are fewer positive texts than at −c (shift {shift:.2f}): is a sign turned around?"
+    if shift == 0 or shift < least:
         return f"the share of positive texts moves by {shift:.2f}; {least:.2f} is asked for: take a larger dose"
     if fluency > most:
         return f"the text falls apart: perplexity is {fluency:.1f} times the unsteered text's, at most {most:.1f} is allowed: take a smaller dose"

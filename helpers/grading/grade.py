@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from .choosing import Plan, Submission
+from .collect import Handed
 from .course import Course, Notebook
 from .marks import STOPPED, Marks, TaskMark, Tried
 from .masters import Task
@@ -22,21 +21,16 @@ from .sandbox import Broken, Limits, Session
 from .verdicts import BadAnswer, Probe, read_answer
 
 
-@dataclass
-class Handed:
-    """What a student handed in: the files, and what is to be said about them."""
+def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions=None) -> Marks:
+    """Marks for one submission; never raises for what a student did.
 
-    student: str
-    files: list[Path]
-    notes: list[str] = field(default_factory=list)
-
-
-def grade(handed: Handed, course: Course, facts: Facts, limits: Limits) -> Marks:
-    """Marks for one submission; never raises for what a student did."""
+    Args:
+        sessions: what makes interpreters, sandboxes by default; called with ``facts`` and ``limits``.
+    """
     started, own = time.monotonic(), time.process_time()
     notes = list(handed.notes)
     books = _books(handed, course, facts, notes)
-    with _Sessions(facts, limits) as sessions:
+    with (sessions or Sandboxes)(facts, limits) as sessions:
         tasks = [
             mark
             for notebook in course.notebooks
@@ -78,7 +72,7 @@ def _books(handed: Handed, course: Course, facts: Facts, notes: list[str]) -> di
     return {name: cells for name, (_, cells) in found.items()}
 
 
-class _Sessions:
+class Sandboxes:
     """A sandbox that is started when it is first needed, and again when it had to be stopped."""
 
     def __init__(self, facts: Facts, limits: Limits) -> None:
@@ -86,7 +80,7 @@ class _Sessions:
         self.cpu_seconds, self.session = 0.0, None
         self.until = time.monotonic() + limits.seconds
 
-    def __enter__(self) -> _Sessions:
+    def __enter__(self) -> Sandboxes:
         return self
 
     def __exit__(self, *error) -> None:
@@ -114,7 +108,7 @@ class _Sessions:
             raise
 
 
-def _notebook(notebook: Notebook, cells: list[Cell] | None, facts: Facts, sessions: _Sessions, notes: list[str]) -> Iterator[TaskMark]:
+def _notebook(notebook: Notebook, cells: list[Cell] | None, facts: Facts, sessions: Sandboxes, notes: list[str]) -> Iterator[TaskMark]:
     have = [*facts.names(notebook.name)]
     submission = notebook.submission(cells or [], have)
     for task in notebook.tasks.values():
@@ -126,7 +120,7 @@ def _notebook(notebook: Notebook, cells: list[Cell] | None, facts: Facts, sessio
             yield _code_task(task, notebook, submission, facts, sessions)
 
 
-def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Facts, sessions: _Sessions) -> TaskMark:
+def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Facts, sessions: Sandboxes) -> TaskMark:
     wanted = facts.probes.WANTED[task.id]
     if not submission.answered(task.id, wanted):
         return _mark(task, "untouched")

@@ -34,6 +34,7 @@ from .reading import Cell
 from .sandbox import ROOT, Place
 
 HIDDEN_TOKENS = {"full": 6000, "quick": 1500}
+KEPT = 3  # facts in the cache
 REMEMBERED = 64  # outcomes that are kept: many students hand over the same
 
 
@@ -122,13 +123,17 @@ def given(which: str, hidden: np.ndarray) -> tuple[dict, bytes]:
     return (sizes, b"") if which == "sizes" else ({}, b"")
 
 
-def facts(masters: Path, place: Place, say: Callable[[str], None] = print) -> Facts:
+def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache: Path | None = None) -> Facts:
     """The facts for these masters and this place, from the cache or by running the solutions.
+
+    Args:
+        cache: where they are kept; the user's cache folder by default. The newest three stay there.
 
     Raises:
         ReferenceError_: the solutions don't run.
     """
-    folder = Path(platformdirs.user_cache_dir("mechinterp-homework-grading")) / fingerprint(masters, place)
+    cache = cache or Path(platformdirs.user_cache_dir("mechinterp-homework-grading"))
+    folder = cache / fingerprint(masters, place)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
@@ -137,9 +142,17 @@ def facts(masters: Path, place: Place, say: Callable[[str], None] = print) -> Fa
             try:
                 _run_solutions(masters, place, part)
                 os.replace(part, folder)
+                _forget(cache)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     return Facts(folder, masters, place)
+
+
+def _forget(cache: Path) -> None:
+    """Each change of the course makes new facts, of half a gigabyte for the full budget."""
+    known = sorted((path for path in cache.iterdir() if (path / "record.json").is_file()), key=lambda path: path.stat().st_mtime)
+    for path in known[:-KEPT]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def fingerprint(masters: Path, place: Place) -> str:

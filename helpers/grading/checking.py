@@ -1,0 +1,82 @@
+"""A student's self-check: can the file be graded? It says which tasks are there and whether their cells run, and no marks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from .choosing import Submission, squeeze
+from .names import names_of
+from .reading import Cell, Unreadable, read_notebook
+from .sandbox import Broken, Limits, Place, Session, available
+from .marks import STOPPED
+
+Wanted = dict[str, list[str]]
+
+
+def check(notebooks: list[Path], given: Path) -> int:
+    """Print a line per task; the exit status is 1 if a file can't be graded or a task's cells don't run."""
+    originals = {path.stem: read_notebook(path) for path in sorted(given.glob("[0-9][0-9]_*.ipynb"))}
+    if not originals:
+        print(f"check: there are no notebooks in {given}: name the folder of the given ones with --given.", file=sys.stderr)
+        return 1
+    return max(_check_one(path, originals) for path in notebooks)
+
+
+def _check_one(path: Path, originals: dict[str, list[Cell]]) -> int:
+    try:
+        cells = read_notebook(path)
+    except Unreadable as error:
+        print(f"{path.name}: can't be graded: {error}.")
+        return 1
+    original = max(originals.values(), key=lambda each: _likeness(cells, each))
+    wanted = _wanted(original)
+    stubs = {cell.task: squeeze(cell.source) for cell in original if cell.code and cell.role == "solution"}
+    given = {squeeze(cell.source) for cell in original if cell.role not in ("solution", "written")}
+    submission = Submission(cells, given, stubs, have=())
+    answered = [task for task in wanted if submission.answered(task, wanted[task])]
+    print(f"{path.name}: {len(answered)} of {len(wanted)} coding tasks are answered.")
+    if not answered:
+        return 1
+    preamble = next(cell.source for cell in original if cell.code)
+    return max(_run(task, wanted[task], submission, preamble) for task in wanted if task in answered)
+
+
+def _likeness(cells: list[Cell], original: list[Cell]) -> int:
+    sources = {squeeze(cell.source) for cell in cells}
+    return sum(squeeze(cell.source) in sources for cell in original)
+
+
+def _wanted(original: list[Cell]) -> Wanted:
+    """Per task the names that its cell defines, and those that it reads and that no given cell makes."""
+    bound = {name for cell in original if cell.code for name in names_of(cell.source).binds}
+    found = {}
+    for cell in original:
+        if cell.code and cell.role == "solution":
+            names = names_of(cell.source)
+            found[cell.task] = sorted(names.binds | (names.needs - bound))
+    return found
+
+
+def _run(task: str, wanted: list[str], submission: Submission, preamble: str) -> int:
+    """Run the task's cells with the quick budget and say what came of it."""
+    plan = submission.plan(task, wanted)
+    if plan.broken:
+        print(f"  {task}: the cell isn't Python: {plan.broken[0][1]}")
+        return 1
+    started = time.monotonic()
+    try:
+        with Session(Place("smollm2", "written", "quick", 2, sandboxed=available()), Limits()) as session:
+            session.begin()
+            sources = [preamble, *(submission.cells[index].source for index in plan.cells)]
+            error = next((found for source in sources if (found := session.cell(source))), None)
+    except Broken as broken:
+        print(f"  {task}: stopped: {STOPPED[broken.reason]}")
+        return 1
+    if error or plan.missing:
+        said = f"{error['type']}: {error['message'][:200]}" if error else f"{' and '.join(plan.missing)} isn't defined"
+        print(f"  {task}: its cells don't run: {said}")
+        return 1
+    print(f"  {task}: runs, in {time.monotonic() - started:.0f} s")
+    return 0

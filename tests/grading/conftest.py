@@ -1,0 +1,51 @@
+"""What the grader's tests share: the facts of the tiny model, and a class of submissions graded in a sandbox."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from helpers.grading import reference
+from helpers.grading.collect import Handed
+from helpers.grading.course import read_course
+from helpers.grading.grade import grade
+from helpers.grading.sandbox import Limits, Place
+from tests import tiny
+from tests.grading import local
+from tests.submissions import books
+
+
+@pytest.fixture(scope="session")
+def place(request, tiny_folder, tmp_path_factory) -> Place:
+    """The tiny model and its own language; in pytest's cache where there is one, so that facts are kept between runs."""
+    cache = getattr(request.config, "cache", None)
+    folder = cache.mkdir("tiny-text") if cache else tmp_path_factory.mktemp("tiny-text")
+    text = Path(folder) / "documents.txt"
+    text.write_text("\n".join(tiny.documents(1500, seed=9)), encoding="utf-8")
+    return Place(str(tiny_folder), str(text), "quick", threads=1)
+
+
+@pytest.fixture(scope="session")
+def facts(place) -> reference.Facts:
+    known = reference.facts(books.MASTERS, place, say=lambda text: None, cache=Path(place.text).parent)
+    files = tuple(known.bundle(name) for name in known.record["bundles"])
+    return reference.Facts(known.folder, books.MASTERS, dataclasses.replace(place, files=files))
+
+
+@pytest.fixture(scope="session")
+def course():
+    return read_course(books.MASTERS)
+
+
+@pytest.fixture
+def graded(facts, course, tmp_path):
+    """``graded(*books)``: marks by task, graded in this very process: for answers that are wrong but not hostile."""
+
+    def run(*contents: dict, sessions=local.Sessions):
+        files = [books.put(tmp_path, content, f"{number}") for number, content in enumerate(contents)]
+        marks = grade(Handed("anna", files), course, facts, Limits(), sessions)
+        return {mark.task: mark for mark in marks.tasks}
+
+    return run

@@ -1,0 +1,21 @@
+"""Right answers get full marks, however they are written and whatever became of the file."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.submissions.right import right
+
+RIGHT = right()
+
+
+def test_there_are_enough_of_them():
+    assert len(RIGHT) >= 25
+
+
+@pytest.mark.parametrize(("what", "make", "tasks"), RIGHT, ids=[what for what, *_ in RIGHT])
+def test_a_right_answer(what, make, tasks, graded):
+    found = graded(*make())
+    for task in tasks:
+        mark = found[task]
+        assert mark.points == mark.most, (task, mark.outcome, mark.note, mark.says, [each.wrong for each in mark.tried])

@@ -1,0 +1,1 @@
+"""Submissions that are built by script: wrong, right but different, and hostile ones."""
