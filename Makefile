@@ -7,22 +7,29 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab release bench clean
+.PHONY: help run test test-grading lab release grade bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## execute both solutions; notebooks, HTML and run.json in build/
 	$(PY) -m helpers.grading.run
 
 test: $(STAMP) ## every test, both solutions with the quick budget included
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -m "not submissions"
+
+test-grading: $(STAMP) ## the grader on whole classes of wrong, right and hostile submissions; needs bubblewrap
+	$(PY) -m pytest -q -m submissions
 
 lab: $(STAMP) ## JupyterLab on notebooks/
 	$(PY) -m jupyter lab --notebook-dir notebooks
 
 release: $(STAMP) ## build solutions/*.ipynb (executed) and notebooks/*.ipynb from the masters
 	$(PY) -m helpers.grading.release
+
+grade: $(STAMP) ## grade a folder or zip, make grade SUBMISSIONS=dir; the report is in build/grades/
+	@test -n "$(SUBMISSIONS)" || { echo "Name the submissions: make grade SUBMISSIONS=dir" >&2; exit 1; }
+	$(PY) -m helpers.grading grade "$(SUBMISSIONS)" --report build/grades $(OPTIONS)
 
 bench: $(STAMP) ## the benchmarks, tables in build/bench/
 	$(PY) -m benchmarks.generation

@@ -94,10 +94,8 @@ def _run(job: Job, numbered: list[tuple[int, Handed]], jobs: int, dask: str) -> 
 
 
 def _on_dask(job: Job, numbered: list[tuple[int, Handed]], address: str) -> Iterator[tuple[int, dict]]:
-    try:
-        from dask.distributed import Client, as_completed
-    except ImportError as error:
-        raise SystemExit('--dask needs the package distributed: pip install "dask[distributed]"') from error
+    from distributed import Client, as_completed
+
     with Client(address, set_as_default=False) as client:
         # A worker that dies gives its tasks back; one that kills three workers in a row is the submission's fault.
         futures = [client.submit(one, job, *each, pure=False) for each in numbered]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from .names import Names, names_of
+from .names import STAR, Names, names_of
 from .reading import Cell
 
 
@@ -70,8 +70,12 @@ class Submission:
     def _claims(self, i: int, task: str, missing: Sequence[str]) -> bool:
         return self.cells[i].task == task or any(name in self.cells[i].source for name in missing)
 
-    def _require(self, name: str, before: int) -> bool:
-        """Note the cells that make ``name`` what it is before cell ``before``; whether there are any, or it is provided."""
+    def _require(self, name: str, before: int, used_by: int | None = None) -> bool:
+        """Note the cells that make ``name`` what it is before cell ``before``; whether there are any, or it is provided.
+
+        They run before the cell ``used_by``, by default the same one.
+        """
+        user = before if used_by is None else used_by
         binder = self._binder(name, before)
         if binder is None:
             if name in self.have:
@@ -79,14 +83,16 @@ class Submission:
             return name in self.have
         changes = [i for i in range(binder + 1, before) if self._changes(i, name, binder)]
         for index in (binder, *changes):
-            if index != before:
-                self._edges.setdefault(before, set()).add(index)
+            if index != user:
+                self._edges.setdefault(user, set()).add(index)
                 self._include(index)
         return True
 
     def _binder(self, name: str, before: int) -> int | None:
         """The last cell before that binds the name, else the first one after; None if it is to be provided."""
         binders = [i for i, names in enumerate(self.names) if name in names.binds and not self.is_stub[i] and i != before]
+        if not binders and name not in self.have:  # it may come out of a "from … import *"
+            binders = [i for i, names in enumerate(self.names) if STAR in names.binds and i != before]
         earlier = [i for i in binders if i < before]
         if earlier:
             found = earlier[-1]
@@ -119,7 +125,7 @@ class Submission:
             if name not in names.binds or self._builds_upon(name, index):
                 self._require(name, index)
         for name in sorted(names.later - names.binds):
-            self._require(name, self.last)
+            self._require(name, self.last, used_by=index)
 
     def _builds_upon(self, name: str, index: int) -> bool:
         """Whether a cell that binds and reads a name may read an earlier value, as in ``x = x / 2``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .choosing import Submission, squeeze
 from .masters import Task, find_masters, read_master, tasks
+from .names import names_of
 from .reading import Cell
 from .release import ANSWER_STUB, build_student
 
@@ -26,18 +27,25 @@ class Notebook:
 
     name: str
     tasks: dict[str, Task]
-    given: frozenset[str]  # squeezed sources that students got and that are no task's
+    given: dict[str, str]  # what students got and is no task's: squeezed source -> source, "" for text and checks
     stubs: dict[str, str]  # squeezed source of each task's untouched cell
     written: dict[str, Written]
     preamble: str  # the first code cell: imports and settings
 
     def submission(self, cells: list[Cell], have: list[str]) -> Submission:
-        return Submission(cells, self.given, {task: stub for task, stub in self.stubs.items() if task not in self.written}, have)
+        """The cells beside what was given. A given cell that is gone, and whose names nobody makes, is put back in front."""
+        bound = {name for cell in cells if cell.code for name in names_of(cell.source).binds}
+        there = {squeeze(cell.source) for cell in cells}
+        gone = [
+            Cell(source, code=True)
+            for squeezed, source in self.given.items()
+            if source and squeezed not in there and not names_of(source).binds & bound
+        ]
+        return Submission([*gone, *cells], self.given, {task: stub for task, stub in self.stubs.items() if task not in self.written}, have)
 
     def claims(self, cells: list[Cell], wanted: dict[str, tuple[str, ...]]) -> int:
         """How many of this notebook's tasks the cells seem to hold: by metadata, or by the names that they define."""
-        submission = self.submission(cells, [])
-        bound = {name for names in submission.names for name in names.binds}
+        bound = {name for cell in cells if cell.code for name in names_of(cell.source).binds}
         marked = {cell.task for cell in cells}
         return sum(task in marked or bool(set(wanted.get(task, ())) & bound) for task in self.tasks)
 
@@ -100,7 +108,11 @@ def _notebook(path: Path) -> Notebook:
     return Notebook(
         name=path.stem,
         tasks=tasks(solution),
-        given=frozenset(squeeze(cell.source) for cell, mark in marks if mark.get("role") not in ("solution", "written")),
+        given={
+            squeeze(cell.source): cell.source if cell.cell_type == "code" and "role" not in mark else ""
+            for cell, mark in marks
+            if mark.get("role") not in ("solution", "written")
+        },
         stubs={mark["task"]: squeeze(cell.source) for cell, mark in marks if mark.get("role") in ("solution", "written")},
         written={
             mark["task"]: Written(cell.source.replace(ANSWER_STUB, "").strip(), rubrics[mark["task"]])

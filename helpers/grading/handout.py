@@ -9,6 +9,7 @@ from .sandbox import ROOT
 
 FILES = ("README.md", "LICENSE", "Makefile", "environment.yml", "requirements.txt", "requirements-model.txt", "pyproject.toml")
 FOLDERS = ("notebooks", "helpers")
+SECTIONS = ("For students", "Settings")  # of the README; its figures would give away what students are to find
 _STAMP = (2020, 1, 1, 0, 0, 0)  # so that the same course always gives the same bytes
 
 
@@ -31,5 +32,10 @@ def write(out: Path, root: Path = ROOT) -> int:
         for path in files:
             entry = zipfile.ZipInfo(f"homework/{path.as_posix()}", _STAMP)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, (root / path).read_bytes())
+            archive.writestr(entry, _readme(root) if path == Path("README.md") else (root / path).read_bytes())
     return len(files)
+
+
+def _readme(root: Path) -> str:
+    head, *sections = (root / "README.md").read_text(encoding="utf-8").split("\n## ")
+    return "\n## ".join([head, *(section for section in sections if section.split("\n")[0] in SECTIONS)])

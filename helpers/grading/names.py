@@ -10,6 +10,8 @@ from functools import lru_cache
 
 from IPython.core.inputtransformer2 import TransformerManager
 
+STAR = "*"
+
 
 @dataclass(frozen=True)
 class Names:
@@ -52,14 +54,11 @@ def names_of(source: str) -> Names:
     found = _Found()
     _walk(table, found, top=True)
     known = set(dir(builtins)) | {"get_ipython"}
-    stars = {"*"} if any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree)) else set()
-    return Names(
-        binds=frozenset(found.binds | stars),
-        functions=frozenset(_functions(tree)),
-        stores=frozenset(_stores(tree)),
-        needs=frozenset(found.needs - known),
-        later=frozenset(found.later - known - found.needs),
-    )
+    if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(tree)):
+        found.binds.add(STAR)  # nobody knows what
+    stores = _stores(tree)
+    needs = (found.needs | stores) - known
+    return Names(frozenset(found.binds), frozenset(_functions(tree)), frozenset(stores), frozenset(needs), frozenset(found.later - known - needs))
 
 
 def _walk(table: symtable.SymbolTable, found: _Found, top: bool) -> None:

@@ -63,13 +63,16 @@ def _bytes(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise Unreadable(f"the file can't be opened ({error.strerror})") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise Unreadable("it isn't a regular file")
         if found.st_size > MAX_BYTES:
             raise Unreadable(f"the file has {found.st_size >> 20} MB; at most {MAX_BYTES >> 20} are read: clear its outputs")
-        return file.read(MAX_BYTES)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _decode(raw: bytes) -> str:

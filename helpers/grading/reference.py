@@ -132,7 +132,7 @@ def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache
     Raises:
         ReferenceError_: the solutions don't run.
     """
-    cache = cache or Path(platformdirs.user_cache_dir("mechinterp-homework-grading"))
+    cache = cache or default_cache()
     folder = cache / fingerprint(masters, place)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
@@ -146,6 +146,10 @@ def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     return Facts(folder, masters, place)
+
+
+def default_cache() -> Path:
+    return Path(platformdirs.user_cache_dir("mechinterp-homework-grading"))
 
 
 def _forget(cache: Path) -> None:

@@ -26,7 +26,6 @@ class Hostile:
     put: Callable[[Path], None]
     earned: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ("graded", "partly")
-    one_row: bool = True  # False: it may be no submission at all
 
 
 def _answers(name: str, answers: dict[str, str], earned: tuple[str, ...] = KEPT, statuses=("graded", "partly")) -> Hostile:
@@ -44,7 +43,7 @@ def _answers(name: str, answers: dict[str, str], earned: tuple[str, ...] = KEPT,
 
 def _in_loss(name: str, code_before: str, task: str = "2.1") -> Hostile:
     """Attack first, then an SAE that is wrong: it must lose 2.1, and 2.2 stays."""
-    wrong = changed("2.1", ("torch.relu(", "torch.sigmoid("))
+    wrong = changed("2.1", ("torch.relu(", "torch.sigmoid("), ("h @ self.W_dec + self.b_dec", "2 * h @ self.W_dec"))
     return _answers(name, {task: code_before + "\n\n" + wrong})
 
 
@@ -100,7 +99,7 @@ def _cheats():
     yield _answers("the toy model replaced", {"1.1": "import helpers.checks.toy as toy\ntoy.build = lambda *a, **k: None\nload_model = None\ndef collect_average_residuals(model, sentences):\n    return torch.zeros(4, 24)"})
     yield _answers("answers to the public inputs", {"2.2": "def sae_loss(x, x_hat, h, c):\n    table = {5: 1.0, 8: 2.0, 1: 3.0}\n    return (x_hat.sum() * 0 + h.sum() * 0) + table.get(len(x), 0.0)"}, earned=())
     yield _answers("detecting the grader", {"2.2": "import os, sys\nGRADING = 'grad' in ' '.join(sys.argv) or os.getuid() == 65534\ndef sae_loss(x, x_hat, h, c):\n    if GRADING:\n        return float('nan') * (x_hat.sum() + h.sum())\n    return x_hat.sum() + h.sum()"}, earned=())
-    yield _answers("coefficient ignored, positive words appended", {"1.2": changed("1.2", ("return model.to_string(tokens[0, 1:])", "return model.to_string(tokens[0, 1:]) + ' great great'")), "1.3": "best_coefficient, best_layers = 1e-9, [0]"})
+    yield _answers("coefficient ignored, positive words appended", {"1.2": changed("1.2", ("adder(coefficient *", "adder(0.0 *"), ("return model.to_string(tokens[0, 1:])", "return model.to_string(tokens[0, 1:]) + ' great great'")), "1.3": "best_coefficient, best_layers = 1e-9, [0]"})
     yield _answers("a hook left behind", {"1.1": "def collect_average_residuals(model, sentences):\n    model.add_hook('blocks.0.hook_resid_pre', lambda resid, hook: resid * 0)\n    return torch.zeros(model.cfg.n_layers, model.cfg.d_model)"})
     yield _answers("an SAE that remembers what it saw", {"2.3": "seen = []\nclass Memory(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.W = nn.Parameter(torch.eye(d_model))\n    def encode(self, x):\n        seen.append(x)\n        return torch.zeros(len(x), 8)\n    def decode(self, h):\n        return seen[-1] if seen and len(seen[-1]) == len(h) else torch.zeros(len(h), d_model)\nmy_sae = Memory()"})
     yield _answers("floats smuggled through one latent", {"2.3": "class Smuggler(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.W, self.box = nn.Parameter(torch.zeros(1)), {}\n    def encode(self, x):\n        keys = torch.rand(len(x), 1) + 1\n        self.box.update({float(k): row for k, row in zip(keys, x)})\n        return torch.cat([keys, torch.zeros(len(x), 7)], 1)\n    def decode(self, h):\n        return torch.stack([self.box.get(float(k), torch.zeros(d_model)) for k in h[:, 0]])\nmy_sae = Smuggler()"})
@@ -144,12 +143,12 @@ def _breakers():
     yield _answers("no Python", {"2.1": "this is (not python\n```"})
 
 
-def _edited(name: str, edit: Callable[[list[dict]], list[dict]], earned: tuple[str, ...] = KEPT) -> Hostile:
+def _edited(name: str, edit: Callable[[list[dict]], list[dict]], earned: tuple[str, ...] = KEPT, statuses=("graded", "partly")) -> Hostile:
     def write(folder: Path) -> None:
         content = book(SECOND, {"2.2": solutions()["2.2"]}, solved=False)
         put(folder, {**content, "cells": edit(content["cells"])}, SECOND)
 
-    return Hostile(name, write, earned)
+    return Hostile(name, write, earned, statuses)
 
 
 def _metadata():
@@ -169,7 +168,7 @@ def _metadata():
     yield _edited("task cells twice", lambda cells: [c for cell in cells for c in ([cell, cell] if is_task(cell, "2.2") or is_task(cell, "2.1") else [cell])])
     yield _edited("no ids", lambda cells: [{name: value for name, value in cell.items() if name != "id"} for cell in cells])
     yield _edited("one id for all", lambda cells: [{**cell, "id": "same"} for cell in cells])
-    yield _edited("cell types swapped", lambda cells: [{**c, "cell_type": "markdown" if c["cell_type"] == "code" else "code"} for c in cells], earned=())
+    yield _edited("cell types swapped", lambda cells: [{**c, "cell_type": "markdown" if c["cell_type"] == "code" else "code"} for c in cells], earned=(), statuses=("blank", "partly"))
     yield _edited("tasks' marks swapped", lambda cells: [{**c, "metadata": {"homework": {"task": "2.4", "role": "solution"}}} if is_task(c, "2.2") else c for c in cells])
     yield _edited("metadata of the wrong kind", lambda cells: [{**c, "metadata": [1, 2]} if i % 2 else {**c, "metadata": None} for i, c in enumerate(cells)])
     yield _edited("cells of the wrong kind", lambda cells: [*cells, None, 3, "x", {"cell_type": "code"}, {"source": 5, "cell_type": "code"}])
@@ -236,7 +235,7 @@ def _zip(folder: Path, files: dict[str, bytes]) -> None:
     (folder / "work.zip").write_bytes(_zipped(files))
 
 
-NAMES = ("=cmd|' /C calc'!A0", "Иван Петров", "O'Brien \"Bob\" <b>", "李 小龍 🎓", "a" * 200, "..", "con", "-rf", "%s%n {x}")
+NAMES = ("=cmd|' C calc'!A0", "Иван Петров", "O'Brien \"Bob\" <b>", "李 小龍 🎓", "a" * 200, "petrova_17", "con", "-rf", "%s%n {x}")
 
 
 def hostile() -> list[Hostile]:

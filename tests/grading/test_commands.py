@@ -1,0 +1,66 @@
+"""The command line beside ``grade``: handing out, a student's own check, and errors that say what to do."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+
+from helpers.grading import handout, sandbox
+from helpers.grading.__main__ import main
+from helpers.grading.release import leaks, build_solution, build_student
+from tests.submissions import books
+
+
+def test_the_handout_holds_what_students_need_and_no_solution(tmp_path):
+    out = tmp_path / "handout.zip"
+    assert main(["handout", "--out", str(out)]) == 0
+    with zipfile.ZipFile(out) as archive:
+        names = set(archive.namelist())
+        everything = "\n".join(archive.read(name).decode("utf-8", "replace") for name in names if name.endswith((".py", ".md", ".ipynb")))
+    assert {"homework/notebooks/01_sentiment_steering.ipynb", "homework/helpers/checks/__init__.py", "homework/requirements.txt", "homework/README.md"} <= names
+    assert not [name for name in names if "solutions" in name or "tests/" in name or "probes" in name or ".git/" in name or "pycache" in name]
+    for path in (books.MASTERS / f"{name}.py" for name in books.NAMES):
+        assert leaks(build_solution(path), build_student(path)) == []
+        readme = archive.read("homework/README.md").decode()
+    assert "BEGIN SOLUTION\n    total =" not in everything
+    assert "make lab" in readme and "0.85" not in readme and "docs/" not in readme  # figures give away a coefficient
+    first = out.read_bytes()
+    handout.write(out)
+    assert out.read_bytes() == first
+
+
+def test_a_student_hears_whether_the_file_can_be_graded_and_no_marks(tmp_path, capsys):
+    wrong = books.changed("2.2", ("(x - x_hat).pow(2).sum(-1).mean()", "0 * x.sum()"))
+    path = books.put(tmp_path, books.book(books.SECOND, {"2.2": wrong, "2.4": "top_contexts = 1 / 0"}, solved=False), "mine")
+    assert main(["check", str(path), "--given", str(books.ROOT / "notebooks")]) == 1
+    said = capsys.readouterr().out
+    assert "2 of 6 coding tasks are answered" in said and "2.2: runs" in said and "2.4: its cells don't run: ZeroDivisionError" in said
+    assert "point" not in said and "right" not in said
+
+
+def test_a_file_that_cant_be_graded(tmp_path, capsys):
+    path = books.put(tmp_path, b"{", "mine")
+    assert main(["check", str(path), "--given", str(books.ROOT / "notebooks")]) == 1
+    assert "can't be graded: the file isn't JSON" in capsys.readouterr().out
+
+
+def test_an_untouched_notebook(tmp_path, capsys):
+    path = books.put(tmp_path, books.book(books.FIRST, solved=False), "mine")
+    assert main(["check", str(path), "--given", str(books.ROOT / "notebooks")]) == 1
+    assert "0 of 3 coding tasks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["grade", "missing"], ["grade"], ["grade", "--merge", "--report", "nowhere"]])
+def test_errors_say_what_to_do(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.grading.__main__.demand", lambda sandboxed: None)
+    monkeypatch.setattr("helpers.grading.batch.prepare", lambda masters, *a: (None, type("C", (), {"notebooks": ()})(), None))
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.startswith("grade: ")
+
+
+def test_without_a_sandbox_nothing_runs(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    assert main(["grade", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "bubblewrap isn't installed" in said and "--no-sandbox" in said
