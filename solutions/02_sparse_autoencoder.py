@@ -228,6 +228,11 @@ print(original_marks)
 # You choose λ, steps and learning rate; any other architecture of your own is welcome too. Leave the module in `my_sae`
 # and what `sae.train` returns in `my_history`. Half a minute of training is enough on two cores.
 #
+# The grader takes your dictionary and what is active on lines that aren't in this notebook, and computes the three figures
+# from them: a reconstruction has to be a sum of dictionary rows. Latents that fire on more than half of the tokens may make
+# up at most half of L0, or the code isn't sparse but short. On a model on which our own SAE is worse, 1.25 times its figures
+# are enough.
+#
 # <details><summary>Hint</summary>
 #
 # Begin with λ between 0.5 and 5, and with fewer latents than the reference has (4 × `d_model`): dense training is slow.
@@ -324,7 +329,7 @@ plots.frontier({"TopK, a sixth of the steps": frontier}, {"reference": middle_ma
 # %%
 naive = sae.TopK(d_model, 8 * d_model, k=32).to(setting.device)
 short = sae.TrainConfig(steps=sizes.steps // 5, batch_size=sizes.batch_size)
-sae.train(naive, train_middle.values, config=short, progress="with sinks")
+_ = sae.train(naive, train_middle.values, config=short, progress="with sinks")
 
 # %%
 marked = middle[: sizes.tokens // 4]
@@ -567,7 +572,8 @@ Browser(latent_pages).show()
 # A latent's decoder row is a direction of the residual stream. Add it while the model writes, as in notebook 1. Choose
 # a label (`data.labels.LABELS` has them all), a latent and a strength, so that the share of texts with a word of that
 # label **rises by at least 0.3**, at no more than 3 times the perplexity. Leave them in `bonus_label`, `bonus_latent`
-# and `bonus_coefficient`.
+# and `bonus_coefficient`. The grader steers by itself, with the row of `reference` that you name; where our own solution
+# reaches less, 60% of its rise is enough.
 #
 # <details><summary>Hint</summary>
 #
@@ -625,7 +631,7 @@ checks.task_2_6(model, unsteered, steered, bonus_label, quick)
 #
 # Train an SAE that explains more of the held-out middle layer than `reference` does, with no more active latents per
 # token: a lower FVU at the same L0. Longer, wider, better scheduled, another architecture: anything goes, except
-# training on held-out lines. Leave it in `bonus_sae`.
+# training on held-out lines. Leave it in `bonus_sae`. The grader compares the two on lines that neither has seen.
 
 # %% task="2.7" points=1 bonus=true
 ### BEGIN SOLUTION

@@ -17,7 +17,7 @@ import pytest
 import torch
 import transformers
 
-from helpers import models
+from helpers import hub, models
 from helpers.models import ModelError, load_model
 from tests import tiny
 
@@ -71,17 +71,27 @@ def test_folder_without_a_model(tmp_path):
         load_model(tmp_path)
 
 
-def test_gpt2_comes_from_the_hub(monkeypatch):
+def test_gpt2_comes_from_the_hub(monkeypatch, tmp_path):
     asked = []
 
     def boot(name, **kwargs):
         asked.append((name, kwargs))
-        raise OSError("We couldn't connect to 'https://huggingface.co'")
+        raise OSError("broken")
 
     monkeypatch.setattr(models.TransformerBridge, "boot_transformers", boot)
+    monkeypatch.setattr(hub, "fetch", lambda repo: {name: tmp_path / name for name, _ in repo.files})
+    with pytest.raises(ModelError, match="broken"):
+        load_model("gpt2", device="cpu")
+    assert asked == [(str(tmp_path), {"device": "cpu", "dtype": torch.float32})]
+
+
+def test_no_hub_is_one_sentence(monkeypatch):
+    def fetch(repo):
+        raise hub.HubError("The hub can't be reached: use HOMEWORK_MODEL=smollm2.")
+
+    monkeypatch.setattr(hub, "fetch", fetch)
     with pytest.raises(ModelError, match="'gpt2'.*hub.*HOMEWORK_MODEL=smollm2"):
         load_model("gpt2", device="cpu")
-    assert asked == [("gpt2", {"device": "cpu", "dtype": torch.float32})]
 
 
 @pytest.mark.parametrize("kept", [0, 1000])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import datasets
+import pyarrow
+import pyarrow.parquet
 import pytest
 
-from helpers import data
+from helpers import data, hub
 from helpers.data.texts import TextError
 
 
@@ -56,33 +57,45 @@ def test_n_must_be_positive(file, n):
         data.lines(file, n)
 
 
-def test_wikitext_is_asked_for_by_its_full_name(monkeypatch):
-    """The bare name "wikitext" is no longer served by the hub."""
+@pytest.fixture
+def wikitext(monkeypatch, tmp_path):
+    """A table in the place of WikiText's, and the names that were asked for."""
     asked = []
 
-    def load_dataset(*args, **kwargs):
-        asked.append((args, kwargs))
-        return {"text": ["", " = Heading = \n", "One line .\n"]}
+    def fetch(repo, names):
+        asked.extend(names)
+        return {name: tmp_path / "table.parquet" for name in names}
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    def put(**columns):
+        pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
+        return asked
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    return put
+
+
+def test_wikitext_is_raw_and_its_blank_lines_are_left_out(wikitext):
+    asked = wikitext(text=["", " = Heading = \n", "One line .\n"])
     assert data.lines("wikitext", split="validation") == [" = Heading = \n", "One line .\n"]
     data.lines("wikitext")
-    assert asked == [
-        (("Salesforce/wikitext", "wikitext-2-raw-v1"), {"split": "validation"}),
-        (("Salesforce/wikitext", "wikitext-2-raw-v1"), {"split": "train"}),
-    ]
+    assert [name.split("-00000")[0] for name in asked] == ["wikitext-2-raw-v1/validation", "wikitext-2-raw-v1/train"]
+
+
+def test_wikitext_without_its_column_or_split(wikitext):
+    wikitext(words=["x"])
+    with pytest.raises(TextError, match="can't be read"):
+        data.lines("wikitext")
+    with pytest.raises(TextError, match="no split 'dev'"):
+        data.lines("wikitext", split="dev")
 
 
 def test_no_hub_is_one_sentence(monkeypatch):
-    def load_dataset(*_, **__):
-        raise ConnectionError("Couldn't reach 'Salesforce/wikitext' on the Hub" + " (and so on)" * 100)
+    def fetch(repo, names):
+        raise hub.HubError("The hub can't be reached: use HOMEWORK_TEXT=written.")
 
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(TextError) as error:
+    monkeypatch.setattr(hub, "fetch", fetch)
+    with pytest.raises(TextError, match="WikiText-2 can't be had.*HOMEWORK_TEXT=written"):
         data.lines("wikitext")
-    said = str(error.value)
-    assert all(word in said for word in ("ConnectionError", "Couldn't reach", "go online", "HOMEWORK_TEXT=written"))
-    assert len(said) < 400
 
 
 def test_sentences_of_the_homework():

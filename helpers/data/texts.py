@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 
 WRITTEN = Path(__file__).parent / "written.jsonl.gz"
-WIKITEXT = ("Salesforce/wikitext", "wikitext-2-raw-v1")  # the bare name "wikitext" is no longer served
 
 
 class TextError(ValueError):
@@ -49,15 +48,20 @@ def documents() -> tuple[dict, ...]:
 
 
 def _wikitext(split: str) -> list[str]:
-    import datasets
+    import pyarrow.parquet
 
+    from helpers import hub
+
+    names = [name for name, _ in hub.WIKITEXT.files if f"/{split}-" in name]
+    if not names:
+        raise TextError(f"WikiText has no split {split!r}: choose 'train', 'validation' or 'test'.")
     try:
-        return list(datasets.load_dataset(*WIKITEXT, split=split)["text"])
-    except Exception as error:  # the hub's client raises dozens of kinds; the reader needs one sentence
-        raise TextError(
-            f"WikiText-2 can't be loaded from the hub ({type(error).__name__}: {str(error)[:120]}): go online once, "
-            f"or set HOMEWORK_TEXT=written, or point it to a text file."
-        ) from error
+        files = hub.fetch(hub.WIKITEXT, names)
+        return pyarrow.parquet.read_table(files[names[0]], columns=["text"])["text"].to_pylist()
+    except hub.HubError as error:
+        raise TextError(f"WikiText-2 can't be had. {error}") from error
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are of these kinds
+        raise TextError(f"WikiText-2 can't be read ({str(error)[:120]}): delete {files[names[0]]} and run again.") from error
 
 
 def _file(path: Path) -> list[str]:

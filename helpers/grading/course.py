@@ -64,7 +64,8 @@ class Notebook:
             return ""
         parts.append(_without_prompt(cells[start].source, prompt))
         for cell in cells[start + 1 :]:
-            if cell.code or cell.task or squeeze(cell.source) in self.given:
+            # a heading begins the next part, also of an older version of the notebook
+            if cell.code or cell.task or squeeze(cell.source) in self.given or cell.source.lstrip().startswith("#"):
                 break
             parts.append(cell.source)
         return "\n\n".join(part.strip() for part in parts if part.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -22,7 +23,7 @@ _PAGES = Environment(
 )  # fmt: skip
 _PAGES.filters["points"] = lambda value: f"{value:g}"
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})  # of our own rubrics and questions; comments are no HTML here
-BARS = 12  # in the distribution
+BAR = 0.5  # points that a bar of the distribution spans
 
 
 def feedback(marks: Marks, course: Course, written: dict, comments: dict) -> str:
@@ -73,12 +74,10 @@ def summary(marks: Sequence[Marks], course: Course, written: dict, about: dict) 
 
 
 def _distribution(totals: Sequence[float], top: float) -> list[dict]:
-    width = top / BARS or 1
-    counts = Counter(min(BARS - 1, int(total / width)) for total in totals)
+    n = math.floor(top / BAR) + 1
+    counts = Counter(min(n - 1, math.floor(total / BAR)) for total in totals)
     highest = max(counts.values(), default=1)
-    return [
-        {"from": i * width, "to": (i + 1) * width, "count": counts[i], "height": round(100 * counts[i] / highest)} for i in range(BARS)
-    ]
+    return [{"from": i * BAR, "count": counts[i], "height": round(100 * counts[i] / highest)} for i in range(n)]
 
 
 def _task_row(name: str, marks: Sequence[Marks], course: Course, written: dict) -> dict:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,3 +159,45 @@ def test_what_the_marks_depend_on_stands_in_the_report(hostile_class):
     about = json.loads((report / "marks.json").read_text())["about"]
     assert {"commit", "torch", "threads", "seed", "model", "limit: seconds"} <= set(about)
     assert about["sandbox"] == "bubblewrap"
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler and two workers on loopback: (address, workers)."""
+    file = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": books.ROOT}
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    scheduler = subprocess.Popen([*start, "--scheduler-file", file, "--no-dashboard"], **quiet)
+    one = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", file, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
+    workers = [subprocess.Popen(one, **quiet) for _ in range(2)]
+    until = time.monotonic() + 60
+    while not file.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+    try:
+        yield json.loads(file.read_text())["address"], workers
+    finally:
+        for process in (*workers, scheduler):
+            process.kill()
+            process.wait()
+
+
+def test_a_dask_cluster_gives_the_same_table_also_when_a_worker_is_killed(grade_class, cluster, tmp_path_factory):
+    address, workers = cluster
+    folder = tmp_path_factory.mktemp("class")
+    answers = [{"2.2": source} for task, _, source, _ in wrong() if task == "2.2"]
+    for number, answer in enumerate(answers):
+        books.put(folder / f"student {number}", books.book(books.SECOND, answer, solved=False), books.SECOND)
+    _, here = grade_class(folder, "--jobs", "2", "--threads", "1")
+    report = tmp_path_factory.mktemp("cluster")
+
+    def kill_one() -> None:
+        while len(list((report / "results").glob("*.json"))) < 2:
+            time.sleep(0.1)
+        workers[0].kill()
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    grade_class(folder, "--dask", address, "--threads", "1", report=report)
+    killer.join(1)
+    assert workers[0].poll() is not None  # it was killed in the middle
+    assert (report / "grades.csv").read_bytes() == (here / "grades.csv").read_bytes()

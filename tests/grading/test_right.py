@@ -6,6 +6,7 @@ import pytest
 
 from tests.submissions.right import right
 
+pytestmark = pytest.mark.submissions
 RIGHT = right()
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.submissions import books
 from tests.submissions.wrong import wrong
 
+pytestmark = pytest.mark.submissions
 WRONG = wrong()
 IDS = [f"{task} {what}" for task, what, _, _ in WRONG]
 

@@ -1,0 +1,235 @@
+"""GPT-2 and WikiText-2 from the Hugging Face hub: pinned, checked, and with a word within half a minute when the hub fails.
+
+The hub's own client downloads; what is added here is what it lacks. Which files are meant is fixed by revision and SHA-256, so
+that bytes which went wrong on the way aren't taken for a model. What is in the cache is used without asking the hub. And
+before it is asked, one request with a short time limit says whether it answers: the client itself may wait for minutes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+PROBE_SECONDS = 8.0  # for the first answer
+PROBE_WAITS = (2.0, 4.0)  # before it is asked again, when it says that it is busy
+STALL_SECONDS = 20.0  # without a new byte, a download is given up
+
+
+class HubError(ValueError):
+    """Files that the hub doesn't give; the message says why and what to do, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Repo:
+    """Files of the hub that are wanted exactly as they are: names and SHA-256 at one revision."""
+
+    name: str
+    kind: str  # "model" or "dataset"
+    revision: str
+    files: tuple[tuple[str, str], ...]
+
+
+GPT2 = Repo(
+    "openai-community/gpt2", "model", "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    (
+        ("config.json", "0daed7749b4f02b8f76240d5444551d7b08712dab4d0adb8239c56ba823bb7b4"),
+        ("generation_config.json", "ed0b32ac72c0f5f44a719abb2d7786ea5146c871f83717b7f2018065954de02b"),
+        ("merges.txt", "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"),
+        ("model.safetensors", "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707"),
+        ("tokenizer.json", "8414cab924d8b9b33013f0d221c5862f365ee9be39c5c2bfae8a5a9e970478a6"),
+        ("tokenizer_config.json", "5e04eb606e3a1583530a42e36c2a6b6615c86f34fe77e44d9ddeb43ff940931f"),
+        ("vocab.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
+    ),
+)  # fmt: skip
+WIKITEXT = Repo(
+    "Salesforce/wikitext", "dataset", "b08601e04326c79dfdd32d625aee71d232d685c3",
+    (
+        ("wikitext-2-raw-v1/train-00000-of-00001.parquet", "e83889baabc497075506f91975be5fac0d45c5290b6b20582c8cd1e853d0c9f7"),
+        ("wikitext-2-raw-v1/validation-00000-of-00001.parquet", "204929b7ff9d6184953f867dedb860e40aa69c078fc1e54b3baaa8fb28511c4c"),
+        ("wikitext-2-raw-v1/test-00000-of-00001.parquet", "5f1bea067869d04849c0f975a2b29c4ff47d867f484f5010ea5e861eab246d91"),
+    ),
+)  # fmt: skip
+
+
+def fetch(repo: Repo, names: list[str] | None = None) -> dict[str, Path]:
+    """The repo's files, or some of them, by name: out of the cache, or from the hub into it.
+
+    Raises:
+        HubError: they aren't in the cache, and the hub can't be reached, is busy, lacks them, or gives other bytes; the disk
+            is full, or the cache can't be written to.
+    """
+    wanted = {name: sha for name, sha in repo.files if names is None or name in names}
+    missing = [name for name in wanted if _cached(repo, name) is None]
+    if missing:
+        if constants.HF_HUB_OFFLINE:
+            raise HubError(f"{repo.name} isn't in the cache, and HF_HUB_OFFLINE is set: unset it once, with a connection.")
+        _probe(repo, missing[0])
+        for name in missing:
+            _download(repo, name)
+    found = {name: _cached(repo, name) for name in wanted}
+    _verify(repo, wanted, found)
+    return found
+
+
+def is_cached(repo: Repo) -> bool:
+    """Whether all of the repo's files are in the cache."""
+    return all(_cached(repo, name) for name, _ in repo.files)
+
+
+def _cached(repo: Repo, name: str) -> Path | None:
+    found = try_to_load_from_cache(repo.name, name, revision=repo.revision, repo_type=repo.kind)
+    return Path(found) if isinstance(found, str) and os.path.exists(found) else None
+
+
+def _probe(repo: Repo, name: str) -> None:
+    """Ask for a file's head once; when the hub says that it is busy, a few times."""
+    url = hf_hub_url(repo.name, name, repo_type=repo.kind, revision=repo.revision)
+    host = constants.ENDPOINT.split("//")[-1]
+    for wait in (*PROBE_WAITS, None):
+        try:
+            _opener().open(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS).close()
+            return
+        except urllib.error.HTTPError as error:
+            if 300 <= error.code < 400:
+                return
+            if error.code in (429, 500, 502, 503, 504) and wait is not None:
+                time.sleep(wait)
+                continue
+            raise HubError(_status(repo, host, error.code)) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            why = f"doesn't answer within {PROBE_SECONDS:g} seconds" if isinstance(reason, TimeoutError) else f"can't be reached ({reason})"
+            raise HubError(f"The hub {host} {why}, and {repo.name} isn't in the cache: {_REMEDY}") from error
+
+
+_REMEDY = "go online once, or use HOMEWORK_MODEL=smollm2 and HOMEWORK_TEXT=written, which need no hub."
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *args):
+            return None  # that it answers is enough
+
+    return urllib.request.build_opener(Stay)
+
+
+def _status(repo: Repo, host: str, code: int) -> str:
+    if code in (401, 403, 404):
+        return f"The hub {host} has no {repo.name} for you (HTTP {code}): is HF_ENDPOINT right, or a token out of date? Else {_REMEDY}"
+    if code == 429 or code >= 500:
+        return f"The hub {host} is overloaded (HTTP {code}), and {repo.name} isn't in the cache: try again in some minutes, or {_REMEDY}"
+    return f"The hub {host} refuses {repo.name} (HTTP {code}): {_REMEDY}"
+
+
+def _download(repo: Repo, name: str) -> None:
+    """The hub's client in a thread, given up when no byte comes any more: its own retries may take very long."""
+    outcome: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            hf_hub_download(repo.name, name, repo_type=repo.kind, revision=repo.revision, etag_timeout=PROBE_SECONDS)
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    size, moved = -1, time.monotonic()
+    while thread.is_alive():
+        thread.join(0.2)
+        now = _bytes_so_far(repo)
+        if now != size:
+            size, moved = now, time.monotonic()
+        elif time.monotonic() - moved > STALL_SECONDS:
+            raise HubError(f"{name} of {repo.name} stopped coming ({STALL_SECONDS:g} seconds without a byte): try again, or {_REMEDY}")
+    if outcome:
+        raise HubError(_why(repo, name, outcome[0])) from outcome[0]
+
+
+def _bytes_so_far(repo: Repo) -> int:
+    folder = Path(constants.HF_HUB_CACHE) / f"{repo.kind}s--{repo.name.replace('/', '--')}" / "blobs"
+    try:
+        return sum(path.stat().st_size for path in folder.glob("*"))
+    except OSError:  # a file that is being renamed
+        return -1
+
+
+def _why(repo: Repo, name: str, error: BaseException) -> str:
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    numbers = {getattr(cause, "errno", None) for cause in causes}
+    cache = constants.HF_HUB_CACHE
+    if errno.ENOSPC in numbers or errno.EDQUOT in numbers:
+        return f"The disk is full ({_free(cache)} free in {cache}): make room for 0.6 GB, or set HF_HOME to a folder that has it."
+    if numbers & {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}:
+        return f"The cache {cache} can't be written to: set HF_HOME to a folder of yours."
+    status = next((code for cause in causes if (code := getattr(getattr(cause, "response", None), "status_code", None))), None)
+    if status:
+        return _status(repo, constants.ENDPOINT.split("//")[-1], status)
+    said = (str(error).splitlines() or [""])[0][:120]
+    return f"{name} of {repo.name} can't be downloaded ({type(error).__name__}: {said}): try again, or {_REMEDY}"
+
+
+def _free(folder: str) -> str:
+    try:
+        return f"{shutil.disk_usage(next(p for p in (Path(folder), *Path(folder).parents) if p.exists())).free / 1e9:.1f} GB"
+    except OSError:
+        return "nothing"
+
+
+def _verify(repo: Repo, wanted: dict[str, str], found: dict[str, Path]) -> None:
+    """Compare SHA-256; what was compared once and hasn't changed since isn't read again."""
+    record = Path(platformdirs.user_cache_dir("mechinterp-homework")) / f"verified-{repo.revision[:12]}.json"
+    try:
+        seen = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        seen = {}
+    damaged = []
+    for name, sha in wanted.items():
+        state = found[name].stat()
+        mark = [sha, state.st_size, state.st_mtime_ns]
+        if seen.get(name) == mark:
+            continue
+        with found[name].open("rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got == sha:
+            seen[name] = mark
+        else:
+            _drop(found[name])
+            damaged.append(name)
+    _keep(record, seen)
+    if damaged:
+        raise HubError(
+            f"{', '.join(damaged)} of {repo.name} came with other bytes than the pinned ones (SHA-256), so it was damaged on the way "
+            "and is thrown away: try again."
+        )
+
+
+def _keep(record: Path, seen: dict) -> None:
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(seen), encoding="utf-8")
+    except OSError:
+        pass  # it is read once more next time
+
+
+def _drop(path: Path) -> None:
+    """Take a file out of the hub's cache: the link and what it points to."""
+    target = path.resolve()
+    for each in (path, target):
+        try:
+            each.unlink()
+        except OSError:
+            pass
