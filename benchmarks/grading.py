@@ -1,0 +1,150 @@
+"""A class of 200 on the tests' tiny model: ``python -m benchmarks.grading [--students N] [--dask]``.
+
+40% right, 30% wrong in every task, 20% blank, 10% hostile. What the grader itself costs beyond the sandboxes, submissions per
+minute, and whether its memory grows; with ``--dask`` the same class on a scheduler and two workers on loopback, one of which is
+killed in the middle, has to give the same grades.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.common import OUT, machine
+from helpers.grading.__main__ import main as grade
+from tests import tiny
+from tests.submissions import books
+from tests.submissions.hostile import hostile
+from tests.submissions.wrong import wrong
+
+LIMITS = ["--cell-seconds", "20", "--limit-seconds", "60", "--memory-gib", "2"]
+
+
+def build_class(folder: Path, students: int) -> None:
+    """Ten kinds in turn: four right, three wrong, two blank, one hostile."""
+    by_task: dict[str, list[str]] = {}
+    for task, _, source, _ in wrong():
+        by_task.setdefault(task, []).append(source)
+    attacks = hostile()
+    for number in range(students):
+        student, kind = folder / f"student {number:03}", number % 10
+        if kind == 9:
+            attacks[(number // 10 * 5) % len(attacks)].put(student)
+            continue
+        answers = {task: sources[number % len(sources)] for task, sources in by_task.items()} if kind in (4, 5, 6) else {}
+        for name in books.NAMES:
+            mine = {task: source for task, source in answers.items() if books.name_of(task) == name}
+            books.put(student, books.book(name, mine, solved=kind < 7), name)
+
+
+class Memory(threading.Thread):
+    """Samples of the memory of this process and its workers, sandboxes apart, every two seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.samples: list[tuple[float, float]] = []
+        self.running = True
+
+    def run(self) -> None:
+        started = time.monotonic()
+        while self.running:
+            with contextlib.suppress(psutil.Error):
+                me = psutil.Process()
+                mine = [me, *(child for child in me.children(recursive=True) if not _in_sandbox(child))]
+                self.samples.append((time.monotonic() - started, sum(p.memory_info().rss for p in mine) / 2**30))
+            time.sleep(2)
+
+
+def _in_sandbox(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any(p.name() == "bwrap" for p in [process, *process.parents()])
+    return True
+
+
+@contextlib.contextmanager
+def cluster(report: Path, kill_after: int):
+    """A scheduler and two workers; one worker is killed once so many submissions are done."""
+    file = report.parent / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    run = [sys.executable, "-m"]
+    scheduler = subprocess.Popen([*run, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file, "--no-dashboard"], **quiet)
+    one = [*run, "distributed.cli.dask_worker", "--scheduler-file", file, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
+    workers = [subprocess.Popen(one, **quiet) for _ in range(2)]
+    while not file.exists():
+        time.sleep(0.2)
+
+    def kill() -> None:
+        while len(list((report / "results").glob("*.json"))) < kill_after:
+            time.sleep(0.2)
+        workers[0].kill()
+        workers[0].wait()
+        workers.append(subprocess.Popen(one, **quiet))  # as a cluster's manager would
+
+    threading.Thread(target=kill, daemon=True).start()
+    try:
+        yield json.loads(file.read_text())["address"]
+    finally:
+        for process in (*workers, scheduler):
+            process.kill()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--students", type=int, default=200)
+    parser.add_argument("--dask", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        model, text = tiny.tiny_folder(root / "model"), root / "text.txt"
+        text.write_text("\n".join(tiny.documents(1500, seed=9)), encoding="utf-8")
+        build_class(root / "class", options.students)
+        common = ["--model", str(model), "--text", str(text), "--budget", "quick", "--threads", "1", *LIMITS]
+        assert grade(["grade", str(root / "class" / "student 000"), "--report", str(root / "first"), *common]) == 0  # facts are made once
+        memory = Memory()
+        memory.start()
+        started = time.monotonic()
+        assert grade(["grade", str(root / "class"), "--report", str(root / "here"), "--jobs", "2", *common]) == 0
+        seconds = time.monotonic() - started
+        memory.running = False
+        lines = _figures(root / "here", options.students, seconds, memory)
+        if options.dask:
+            started = time.monotonic()
+            with cluster(root / "there", options.students // 3) as address:
+                assert grade(["grade", str(root / "class"), "--report", str(root / "there"), "--dask", address, *common]) == 0
+            same = (root / "here" / "grades.csv").read_bytes() == (root / "there" / "grades.csv").read_bytes()
+            lines.append(f"| Dask, two workers, one killed in the middle | {time.monotonic() - started:.0f} s; grades.csv {'the same, byte for byte' if same else 'DIFFERS'} |")
+    OUT.mkdir(parents=True, exist_ok=True)
+    title = f"# A class of {options.students}, `--jobs 2`, tiny model"
+    text = "\n".join([title, "", f"Measured on: {machine()}.", "", "| | |", "|---|---|", *lines, ""])
+    (OUT / "grading_class.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def _figures(report: Path, students: int, seconds: float, memory: Memory) -> list[str]:
+    marks = json.loads((report / "marks.json").read_text())["marks"]
+    own, inside = [each["own_cpu_seconds"] for each in marks], [each["cpu_seconds"] for each in marks]
+    half = memory.samples[len(memory.samples) // 5][0]  # once the workers are up
+    early = [value for at, value in memory.samples if half <= at < 2 * half]
+    late = [value for at, value in memory.samples[-len(early) :]]
+    counts = {status: sum(each["status"] == status for each in marks) for status in sorted({each["status"] for each in marks})}
+    return [
+        f"| submissions per minute | {60 * students / seconds:.1f} ({seconds:.0f} s) |",
+        f"| the grader's own CPU seconds per submission | median {statistics.median(own):.2f}, mean {statistics.mean(own):.2f}, most {max(own):.2f} |",
+        f"| CPU seconds in the sandbox (imports, the student's cells, the questions) | median {statistics.median(inside):.1f}, mean {statistics.mean(inside):.1f} |",
+        f"| memory of the grader and its two workers | {statistics.median(early):.2f} GiB early, {statistics.median(late):.2f} GiB at the end, {max(v for _, v in memory.samples):.2f} at most |",
+        f"| statuses | {', '.join(f'{status} {count}' for status, count in counts.items())} |",
+    ]
+
+
+if __name__ == "__main__":
+    main()
