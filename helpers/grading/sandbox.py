@@ -230,7 +230,7 @@ def _command(place: Place, limits: Limits, folder: str | None) -> tuple[list[str
         "OMP_NUM_THREADS": str(place.threads), "MKL_NUM_THREADS": str(place.threads),
         "HOME": home, "TMPDIR": home, "IPYTHONDIR": f"{home}/.ipython", "MPLCONFIGDIR": f"{home}/.mpl",
         "XDG_CACHE_HOME": str(_cache_root()), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TQDM_DISABLE": "1",
+        "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TQDM_DISABLE": "1",
     }  # fmt: skip
     run = [sys.executable, "-s", worker.__file__, json.dumps(settings)]
     if not place.sandboxed:
