@@ -28,7 +28,7 @@ class Activations:
     the variance, and say nothing about the text: train and measure without them.
     """
 
-    values: Float[Tensor, "n d_model"]
+    values: Float[Tensor, "n d_model"]  # or, from disk, what behaves like it: helpers.sharded.Sharded
     text_ids: Int[Tensor, "n"]  # which line
     positions: Int[Tensor, "n"]  # which token of the line; 0 is BOS, so these begin at 1
     token_ids: Int[Tensor, "n"]
@@ -78,6 +78,7 @@ def harvest(
     too_long: str = "error",
     max_tokens: int | None = None,
     progress: bool = True,
+    blank: str = "error",
 ):
     """Run the model on every line and keep the activations of one hook point, or of several.
 
@@ -87,11 +88,15 @@ def harvest(
     Args:
         hook_names: points whose activations are ``[batch pos d_model]``, such as ``"blocks.15.hook_resid_pre"``.
         context: longest line in tokens, BOS counted; ``None`` takes the model's context.
-        too_long: what to do with a longer line: ``"error"``, or ``"cut"`` it there.
+        too_long: what to do with a longer line: ``"error"``, ``"cut"`` it there, or ``"split"`` it into parts, each with
+            a BOS of its own and positions from 1 on.
         max_tokens: take no more lines once there are so many tokens, BOS not counted.
+        blank: what to do with a line without text, or with special tokens alone: ``"error"`` or ``"skip"``; the lines
+            behind it keep their numbers.
 
     Returns:
-        :class:`Activations` in fp32 on the CPU; for a list of names a dict by name.
+        :class:`Activations` in fp32 on the CPU; for a list of names a dict by name. More than memory holds, or work that is
+        to survive an interrupt: :func:`helpers.shards.harvest_to`.
 
     Raises:
         HarvestError: no lines, a line that isn't text, or one longer than the context.
@@ -100,43 +105,107 @@ def harvest(
     names = [hook_names] if isinstance(hook_names, str) else list(hook_names)
     for name in names:
         check_name(model, name)
-    rows = tokenise(model, texts, context or model.cfg.n_ctx, too_long, max_tokens)
+    tokens = tokenise(model, texts, context or model.cfg.n_ctx, too_long, max_tokens, blank)
+    if not tokens.rows:
+        raise HarvestError("There is no line with text in it: nothing to harvest.")
+    with tqdm(total=sum(map(len, tokens.rows)), unit="tok", desc="harvest", disable=not progress) as bar:
+        found = run(model, tokens, names, bar)
+    result = {name: _table(tokens, values, name) for name, values in found.items()}
+    return result[names[0]] if isinstance(hook_names, str) else result
+
+
+def run(model, tokens: Tokens, names: list[str], bar=None, dtype: torch.dtype = torch.float32) -> dict[str, Float[Tensor, "n d_model"]]:
+    """Activations of all tokens but BOS at some hook points, in the order of the text, on the CPU."""
+    rows = tokens.rows
     found: dict[str, list[Tensor]] = {name: [None] * len(rows) for name in names}
-    bar = tqdm(total=sum(map(len, rows)), unit="tok", desc="harvest", disable=not progress)
     for indices in batches(rows):
         batch = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
         for name, value in read(model, batch, names).items():
             for row, i in enumerate(indices):
-                found[name][i] = value[row, 1 : len(rows[i])].float().cpu()
-        bar.update(sum(len(rows[i]) for i in indices))
-    bar.close()
-    result = {name: _table(rows, values, name) for name, values in found.items()}
-    return result[names[0]] if isinstance(hook_names, str) else result
+                found[name][i] = value[row, 1 : len(rows[i])].to("cpu", dtype)
+        if bar is not None:
+            bar.update(sum(len(rows[i]) for i in indices))
+    return {name: torch.cat(values) for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Lines as rows of tokens, BOS in front; a split line is several rows."""
+
+    rows: list[Int[Tensor, "pos"]]
+    lines: list[int]  # of each row
+    cut: int = 0  # lines that were cut or split
+    blank: int = 0  # lines that were skipped
+
+    def columns(self) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"], Int[Tensor, "n"]]:
+        """Line, position and token id of every token but BOS."""
+        lengths = torch.tensor([len(ids) - 1 for ids in self.rows])
+        return (
+            torch.repeat_interleave(torch.tensor(self.lines), lengths),
+            torch.cat([torch.arange(1, n + 1) for n in lengths.tolist()]),
+            torch.cat([ids[1:] for ids in self.rows]).cpu(),
+        )
 
 
 def tokenise(
-    model, texts: Sequence[str], context: int, too_long: str = "error", max_tokens: int | None = None
-) -> list[Int[Tensor, "pos"]]:
-    """Each line's tokens with BOS, as :func:`harvest` takes and refuses them."""
+    model,
+    texts: Sequence[str],
+    context: int,
+    too_long: str = "error",
+    max_tokens: int | None = None,
+    blank: str = "error",
+    first: int = 0,
+) -> Tokens:
+    """Each line's tokens with BOS, as :func:`harvest` takes and refuses them; lines are counted from ``first`` on."""
     if isinstance(texts, str) or not len(texts):
         raise HarvestError(f"texts={texts!r}: give a list with at least one line of text.")
-    if too_long not in ("error", "cut"):
-        raise HarvestError(f"too_long={too_long!r}: choose 'error' or 'cut'.")
-    rows, tokens = [], 0
-    for i, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
-            raise HarvestError(f"Line {i} is {text!r}: every line must be text that isn't blank.")
-        ids = model.to_tokens(text, truncate=False)[0]
-        if len(ids) > context and too_long == "error":
-            raise HarvestError(
-                f"Line {i} has {len(ids)} tokens, more than the context of {context}: "
-                f"split it, or pass too_long='cut' to keep its first {context} tokens."
-            )
-        rows.append(ids[:context])
-        tokens += len(rows[-1]) - 1
+    for name, value, choices in (("too_long", too_long, ("error", "cut", "split")), ("blank", blank, ("error", "skip"))):
+        if value not in choices:
+            raise HarvestError(f"{name}={value!r}: choose {' or '.join(map(repr, choices))}.")
+    special = set(model.tokenizer.all_special_ids)
+    rows: list[Tensor] = []
+    lines: list[int] = []
+    cut = skipped = tokens = 0
+    for i, text in enumerate(texts, first):
+        ids = _ids(model, text, i)
+        if ids is None or set(ids[1:].tolist()) <= special:
+            if blank == "error":
+                raise HarvestError(f"Line {i} is {text!r}: every line must be text that isn't blank, or pass blank='skip'.")
+            skipped += 1
+            continue
+        parts = _parts(ids, context, too_long, i)
+        cut += len(ids) > context
+        rows += parts
+        lines += [i] * len(parts)
+        tokens += sum(len(part) - 1 for part in parts)
         if max_tokens is not None and tokens >= max_tokens:
             break
-    return rows
+    return Tokens(rows, lines, cut, skipped)
+
+
+def _ids(model, text, i: int) -> Int[Tensor, "pos"] | None:
+    """The line's tokens, BOS in front; None for a blank line."""
+    if not isinstance(text, str):
+        raise HarvestError(f"Line {i} is {text!r:.80}: every line must be text.")
+    if not text.strip():
+        return None
+    try:
+        return model.to_tokens(text, truncate=False)[0]
+    except (UnicodeError, TypeError) as error:  # half a character: what was read as UTF-8 and isn't
+        raise HarvestError(f"Line {i} isn't valid text ({error}): read its file as UTF-8, with errors='replace'.") from error
+
+
+def _parts(ids: Int[Tensor, "pos"], context: int, too_long: str, i: int) -> list[Int[Tensor, "pos"]]:
+    if len(ids) <= context:
+        return [ids]
+    if too_long == "error":
+        raise HarvestError(
+            f"Line {i} has {len(ids)} tokens, more than the context of {context}: pass too_long='split', or 'cut' to keep "
+            f"its first {context} tokens."
+        )
+    if too_long == "cut":
+        return [ids[:context]]
+    return [torch.cat([ids[:1], part]) for part in ids[1:].split(context - 1)]
 
 
 def batches(rows: list[Tensor]) -> list[list[int]]:
@@ -179,14 +248,11 @@ def read(model, batch: Int[Tensor, "batch pos"], names: list[str]) -> dict[str, 
     return found
 
 
-def _table(rows, values: list[Tensor], name: str) -> Activations:
-    lengths = torch.tensor([len(ids) - 1 for ids in rows])
-    stacked = torch.cat(values)
-    return Activations(
-        values=stacked,
-        text_ids=torch.repeat_interleave(torch.arange(len(rows)), lengths),
-        positions=torch.cat([torch.arange(1, n + 1) for n in lengths.tolist()]),
-        token_ids=torch.cat([ids[1:] for ids in rows]).cpu(),
-        is_sink=mark_sinks(stacked),
-        hook_name=name,
-    )
+def _table(tokens: Tokens, values: Float[Tensor, "n d_model"], name: str) -> Activations:
+    return Activations(values, *tokens.columns(), mark_sinks(values), name)
+
+
+if __name__ == "__main__":
+    from helpers.shards import main
+
+    raise SystemExit(main())

@@ -107,7 +107,7 @@ def test_max_tokens_keeps_first_lines(tiny_model):
 
 def test_long_lines(tiny_model):
     lines = ["the food", "the food was great . my room is good ."]
-    with pytest.raises(HarvestError, match=r"Line 1 has 11 tokens, more than the context of 6.*too_long='cut'"):
+    with pytest.raises(HarvestError, match=r"Line 1 has 11 tokens, more than the context of 6.*'cut'"):
         harvest(tiny_model, lines, NAME, context=6, progress=False)
     found = harvest(tiny_model, lines, NAME, context=6, too_long="cut", progress=False)
     whole = harvest(tiny_model, lines, NAME, progress=False)

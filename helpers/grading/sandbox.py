@@ -232,7 +232,7 @@ def _command(place: Place, limits: Limits, folder: str | None) -> tuple[list[str
         "XDG_CACHE_HOME": str(_cache_root()), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TQDM_DISABLE": "1",
     }  # fmt: skip
-    run = [sys.executable, "-s", worker.__file__, json.dumps(settings)]
+    run = [sys.executable, "-s", "-P", worker.__file__, json.dumps(settings)]
     if not place.sandboxed:
         return run, environment
     variables = [part for name, value in environment.items() for part in ("--setenv", name, value)]

@@ -96,6 +96,8 @@ def _rows(activations, keep_sinks: bool) -> tuple[Float[Tensor, "n d_in"], int]:
             sinks = int(activations.is_sink.sum())
             activations = activations.without_sinks()
         activations = activations.values
+    if not isinstance(activations, Tensor):  # on disk
+        activations = activations[:]
     if activations.ndim != 2 or not len(activations):
         raise SAEError(f"The activations have shape {list(activations.shape)}: give at least one row, [n d_in].")
     return activations, sinks

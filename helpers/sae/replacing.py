@@ -55,7 +55,7 @@ def replacement(
         HarvestError: no lines, or one that isn't text. HookError: an unknown hook point.
     """
     check_name(model, hook_name)
-    rows = [row for row in tokenise(model, texts, context or model.cfg.n_ctx, too_long="cut") if len(row) > 2]
+    rows = [row for row in tokenise(model, texts, context or model.cfg.n_ctx, too_long="cut").rows if len(row) > 2]
     mean = _mean(model, rows, hook_name)
 
     def reconstruct(x):
