@@ -170,6 +170,8 @@ def _probe(probe: Probe, facts: Facts, session: Session) -> Tried:
             wrong = probe.judge(answers, facts.expected[probe.key], facts)
         except BadAnswer as error:
             wrong = str(error)
+        except (ArithmeticError, ValueError, TypeError, MemoryError):  # numbers that no honest answer has
+            wrong = "the answer can't be judged"
     return Tried(probe.name, probe.tried, probe.share, wrong)
 
 

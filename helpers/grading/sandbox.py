@@ -16,17 +16,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 import psutil
+from huggingface_hub import constants
 
 from . import worker
 
 ROOT = Path(__file__).resolve().parents[2]  # of the course
 GIB = 1 << 30
-MAX_TEXT, MAX_BLOB = 4 << 20, 512 << 20  # bytes of one answer
+MAX_TEXT, MAX_BLOB = 4 << 20, 256 << 20  # bytes of one answer
 WATCH_EVERY = 0.1  # seconds
 
 
@@ -128,11 +129,11 @@ class Session:
 
     def cell(self, source: str) -> dict | None:
         """Run a cell; its error (``type``, ``message``, ``line``, ``text``), or None."""
-        return self._exchange({"do": "cell", "source": source})[0].get("error")
+        return _error(self._exchange({"do": "cell", "source": source})[0])
 
     def provide(self, path: str, names: list[str]) -> dict | None:
         """Give the student's namespace ``names`` out of a bundle; an error or None."""
-        return self._exchange({"do": "provide", "path": path, "names": names})[0].get("error")
+        return _error(self._exchange({"do": "provide", "path": path, "names": names})[0])
 
     def ask(self, source: str, name: str, given: dict, arrays: bytes = b"") -> tuple[dict, bytes]:
         """The answer to a question: ``{"answer": …}`` or ``{"error": …}``, and a safetensors blob. Not to be trusted."""
@@ -215,6 +216,12 @@ class Session:
             time.sleep(WATCH_EVERY)
 
 
+def _error(reply: dict) -> dict | None:
+    """The error that a reply tells of; its parts may be anything."""
+    found = reply.get("error")
+    return found if isinstance(found, dict) or found is None else {"type": "something"}
+
+
 def _private(process: psutil.Process) -> int:
     """Bytes that are this process's own: pages of files and of the parent's imports are shared."""
     found = process.memory_info()
@@ -229,7 +236,7 @@ def _command(place: Place, limits: Limits, folder: str | None) -> tuple[list[str
         "HOMEWORK_MODEL": place.model, "HOMEWORK_TEXT": place.text, "HOMEWORK_BUDGET": place.budget,
         "OMP_NUM_THREADS": str(place.threads), "MKL_NUM_THREADS": str(place.threads),
         "HOME": home, "TMPDIR": home, "IPYTHONDIR": f"{home}/.ipython", "MPLCONFIGDIR": f"{home}/.mpl",
-        "XDG_CACHE_HOME": str(_cache_root()), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
+        "XDG_CACHE_HOME": str(_cache_root()), "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TQDM_DISABLE": "1",
     }  # fmt: skip
     run = [sys.executable, "-s", "-P", worker.__file__, json.dumps(settings)]
@@ -258,17 +265,19 @@ def _isolation(limits: Limits) -> list[str]:
 
 def _files(place: Place) -> list[str]:
     """Read-only: the system, this Python, the course's ``helpers`` but not its grading, the model, files that are named."""
-    bound = ["/usr", sys.prefix, sys.base_prefix, str(ROOT / "helpers"), *place.files]
-    bound += map(str, _cache_root().glob("mechinterp-homework/smollm2-*"))
-    bound += [place.model, place.text] if Path(place.model).exists() else [place.text]
-    arguments = [*_links()]
-    for path in dict.fromkeys(str(Path(path).resolve()) if os.path.exists(path) else path for path in bound):
-        if os.path.exists(path) and path.startswith("/"):
-            arguments += ["--ro-bind", path, path]
-    for path in ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/passwd"):
-        arguments += ["--ro-bind-try", path, path]
+    system = ["/usr", "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/passwd"]
+    ours = [sys.prefix, sys.base_prefix, str(ROOT / "helpers"), *place.files, *(path for path in (place.model, place.text) if Path(path).exists())]
+    ours += map(str, _cache_root().glob("mechinterp-homework/smollm2-*"))
+    if "gpt2" in place.model or "wikitext" in place.text:
+        ours.append(constants.HF_HUB_CACHE)
+    arguments = [*_links(), *(part for path in system for part in ("--ro-bind-try", path, path))]
+    arguments += ["--tmpfs", str(ROOT)]  # in case that the course lies in what is shown of the system
+    for path in dict.fromkeys(os.path.abspath(path) for path in ours):
+        if path not in system:
+            arguments += ["--ro-bind-try", path, path]
     hidden = str(ROOT / "helpers" / "grading")
-    return [*arguments, "--tmpfs", hidden, "--ro-bind", worker.__file__, worker.__file__, "--remount-ro", hidden, "--remount-ro", "/"]
+    arguments += ["--tmpfs", hidden, "--ro-bind", worker.__file__, worker.__file__]
+    return [*arguments, "--remount-ro", hidden, "--remount-ro", str(ROOT), "--remount-ro", "/"]
 
 
 def _links() -> list[str]:
@@ -286,7 +295,3 @@ def _bind(path: Path) -> list[str]:
 
 def _cache_root() -> Path:
     return Path(platformdirs.user_cache_dir()).resolve()
-
-
-def describe(limits: Limits) -> dict:
-    return asdict(limits)

@@ -87,9 +87,13 @@ def numbers(answer: Words, name: str) -> np.ndarray:
 def number(answer: Words, name: str) -> float:
     """The answer's finite number of that name."""
     found = answer.get(name)
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+    try:
+        value = math.nan if isinstance(found, bool) or not isinstance(found, (int, float)) else float(found)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value):
         raise BadAnswer(f"{name} isn't a number")
-    return float(found)
+    return value
 
 
 def integers(answer: Words, name: str) -> list[int]:

@@ -88,6 +88,8 @@ def _cheats():
     yield _in_loss("safetensors replaced", "import safetensors.torch, safetensors.numpy\nsafetensors.torch.save = lambda tensors, *a, **k: b'\\x80\\x04.'\nsafetensors.torch.load = lambda *a: {}")
     yield _in_loss("a pickle in place of numbers", "import safetensors.torch, pickle, os\nclass P:\n    def __reduce__(self): return (os.system, ('touch /tmp/owned',))\nsafetensors.torch.save = lambda *a, **k: pickle.dumps(P())")
     yield _in_loss("json replaced", "import json\nold = json.dumps\njson.dumps = lambda *a, **k: '{\"event\": \"reply\", \"answer\": {\"points\": 1e9, \"half\": [\"latents\", \"reconstruction\"]}}'")
+    yield _in_loss("an error that is a number", "import json\njson.dumps = lambda *a, **k: '{\"event\": \"reply\", \"error\": 5}'")
+    yield _in_loss("huge numbers", "import json\njson.dumps = lambda *a, **k: '{\"event\": \"reply\", \"answer\": {\"half\": [], \"active\": 1' + '0' * 999 + '}}'")
     yield _in_loss("deep JSON", "import json\njson.dumps = lambda *a, **k: '[' * 200000")
     yield _in_loss("frames and garbage", "import gc, sys\nfound = [o for o in gc.get_objects() if isinstance(o, dict) and 'expected' in o]\nframe = sys._getframe()\nwhile frame:\n    found.append(dict(frame.f_locals)); frame = frame.f_back\nexpected = [f.get('expected') for f in found]")
     yield _in_loss("import solutions", "try:\n    import solutions.probes as p\n    torch.relu = p\nexcept ImportError:\n    pass\nimport sys\nsys.path.insert(0, 'solutions')\ntry:\n    import probes\nexcept ImportError:\n    pass")
