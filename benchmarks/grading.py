@@ -117,17 +117,22 @@ def main() -> None:
         seconds = time.monotonic() - started
         memory.running = False
         lines = _figures(root / "here", options.students, seconds, memory)
+        _write(options.students, lines)
         if options.dask:
             started = time.monotonic()
             with cluster(root / "there", options.students // 3) as address:
                 assert grade(["grade", str(root / "class"), "--report", str(root / "there"), "--dask", address, *common]) == 0
             same = (root / "here" / "grades.csv").read_bytes() == (root / "there" / "grades.csv").read_bytes()
             lines.append(f"| Dask, two workers, one killed in the middle | {time.monotonic() - started:.0f} s; grades.csv {'the same, byte for byte' if same else 'DIFFERS'} |")
+            _write(options.students, lines)
+
+
+def _write(students: int, lines: list[str]) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    title = f"# A class of {options.students}, `--jobs 2`, tiny model"
+    title = f"# A class of {students}, `--jobs 2`, tiny model"
     text = "\n".join([title, "", f"Measured on: {machine()}.", "", "| | |", "|---|---|", *lines, ""])
     (OUT / "grading_class.md").write_text(text, encoding="utf-8")
-    print(text)
+    print(text, flush=True)
 
 
 def _figures(report: Path, students: int, seconds: float, memory: Memory) -> list[str]:

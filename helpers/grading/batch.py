@@ -96,7 +96,7 @@ def _run(job: Job, numbered: list[tuple[int, Handed]], jobs: int, dask: str) -> 
 def _on_dask(job: Job, numbered: list[tuple[int, Handed]], address: str) -> Iterator[tuple[int, dict]]:
     from distributed import Client, as_completed
 
-    with Client(address, set_as_default=False) as client:
+    with Client(address) as client:
         # A worker that dies gives its tasks back; one that kills three workers in a row is the submission's fault.
         futures = [client.submit(one, job, *each, pure=False) for each in numbered]
         where = dict(zip((future.key for future in futures), numbered, strict=True))
