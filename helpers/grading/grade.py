@@ -34,7 +34,7 @@ def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions
         tasks = [
             mark
             for notebook in course.notebooks
-            for mark in _notebook(notebook, books.get(notebook.name), facts, sessions, notes)
+            for mark in _notebook(notebook, books.get(notebook.name), facts, sessions)
         ]
     written = {task: text for notebook in course.notebooks for task, text in notebook.answers(books.get(notebook.name, [])).items()}
     return Marks(
@@ -108,7 +108,7 @@ class Sandboxes:
             raise
 
 
-def _notebook(notebook: Notebook, cells: list[Cell] | None, facts: Facts, sessions: Sandboxes, notes: list[str]) -> Iterator[TaskMark]:
+def _notebook(notebook: Notebook, cells: list[Cell] | None, facts: Facts, sessions: Sandboxes) -> Iterator[TaskMark]:
     have = [*facts.names(notebook.name)]
     submission = notebook.submission(cells or [], have)
     for task in notebook.tasks.values():

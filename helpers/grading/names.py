@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 import symtable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,6 +12,7 @@ from functools import lru_cache
 from IPython.core.inputtransformer2 import TransformerManager
 
 STAR = "*"
+RUNNING_MAGICS = ("time", "capture", "prun")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class _Found:
 def names_of(source: str) -> Names:
     """The names of a cell as IPython would run it, magics included."""
     try:
-        code = TransformerManager().transform_cell(source)
+        code = TransformerManager().transform_cell(without_magics(source))
         tree = ast.parse(code)
         table = symtable.symtable(code, "<cell>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -59,6 +61,14 @@ def names_of(source: str) -> Names:
     stores = _stores(tree)
     needs = (found.needs | stores) - known
     return Names(frozenset(found.binds), frozenset(_functions(tree)), frozenset(stores), frozenset(needs), frozenset(found.later - known - needs))
+
+
+def without_magics(source: str) -> str:
+    """The source without magics that run Python in the notebook's names, such as ``%%time``: what they run counts."""
+    first, _, rest = source.lstrip().partition("\n")
+    if first.startswith("%%"):
+        source = rest if first[2:].split(" ")[0] in RUNNING_MAGICS else ""
+    return re.sub(rf"^(\s*)%({'|'.join(RUNNING_MAGICS)})[ \t]+(?=\S)", r"\1", source, flags=re.M)
 
 
 def _walk(table: symtable.SymbolTable, found: _Found, top: bool) -> None:

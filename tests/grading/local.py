@@ -12,6 +12,7 @@ from unittest import mock
 import torch
 
 from helpers.grading import worker
+from helpers.grading.names import without_magics
 from helpers.grading.sandbox import Broken
 
 
@@ -49,6 +50,7 @@ class _Session:
     def cell(self, source: str) -> dict | None:
         self.count += 1
         name = f"<ipython-input-{id(self)}-{self.count}>"
+        source = without_magics(source)
         linecache.cache[name] = (len(source), None, source.splitlines(True), name)
         return self._guard(lambda: exec(compile(source, name, "exec"), self.names))[0].get("error")
 

@@ -30,6 +30,11 @@ def plan(*sources: str, wanted=("answer",), given=(), have=(), stubs=None):
         ("def f():\n    global count\n    count = 1", "f count", "", ""),
         ("%matplotlib inline\n!ls\nx = 1", "x", "", ""),
         ("del x", "", "", ""),
+        ("%%time\ndef f():\n    return g", "f", "", "g"),
+        ("%%capture out\nx = y", "x", "y", ""),
+        ("%time x = y\nif x:\n    %time z = 1", "x z", "y", ""),
+        ("%%writefile f.py\nx = 1", "", "", ""),
+        ("%%bash\nls", "", "", ""),
     ],
 )  # fmt: skip
 def test_names(source, binds, needs, later):

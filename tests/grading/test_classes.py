@@ -103,7 +103,7 @@ def test_wrong_and_right_answers_in_sandboxes(grade_class, tmp_path_factory):
     """As many wrong answers at once as there are tasks, each losing its own; and every right answer."""
     folder = tmp_path_factory.mktemp("packed")
     by_task: dict[str, list] = {}
-    for task, what, source, _ in wrong():
+    for task, _, source, _ in wrong():
         by_task.setdefault(task, []).append(source)
     packs = []
     for number in range(max(map(len, by_task.values()))):
@@ -115,7 +115,7 @@ def test_wrong_and_right_answers_in_sandboxes(grade_class, tmp_path_factory):
         for name in books.NAMES:
             books.put(folder / f"wrong {number:02}", books.book(name, {t: s for t, s in pack.items() if books.name_of(t) == name}), name)
     cases = right()
-    for number, (what, make, _) in enumerate(cases):
+    for number, (_, make, _) in enumerate(cases):
         for part, content in enumerate(make()):
             books.put(folder / f"right {number:02}", content, f"{part}")
     rows, _ = grade_class(folder, "--jobs", "2")

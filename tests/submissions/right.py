@@ -107,6 +107,7 @@ class SAE(Base):
     mse = nn.functional.mse_loss(x_hat, x, reduction="none").sum(dim=1)
     return torch.mean(mse + l1_coefficient * torch.norm(h, p=1, dim=1))
 '''),
+    ("2.2", "under a magic", "%%time\n" + changed("2.2")),
     ("2.2", "sums divided by the number of tokens", '''def l1(h): return h.abs().sum() / len(h)
 # %%
 def sae_loss(a, b, latents, lam):
