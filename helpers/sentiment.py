@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from helpers import probe
-from helpers.readings import SentimentError, check_texts, read
+from helpers.readings import check_texts, read
 
 
 def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Tensor, "n"]:

@@ -13,7 +13,7 @@ from .collect import CollectError, collect
 from .course import Course
 from .marks import Marks
 from .masters import ReleaseError
-from .reference import ReferenceError_
+from .reference import FactsError
 from .sandbox import Limits, Place, SandboxError, demand
 
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = {"grade": _grade, "check": _check, "handout": _handout}[options.command]
     try:
         return run(options)
-    except (CollectError, ReferenceError_, ReleaseError, SandboxError, tables.MergeError) as error:
+    except (CollectError, FactsError, ReleaseError, SandboxError, tables.MergeError) as error:
         print(f"{options.command}: {error}", file=sys.stderr)
         return 1
 

@@ -58,7 +58,7 @@ def prepare(masters: Path, place: Place, limits: Limits, say=print) -> tuple[Job
     """The facts, made if need be, and the job that workers get.
 
     Raises:
-        ReferenceError_: the solutions don't run on this model and text.
+        FactsError: the solutions don't run on this model and text.
     """
     known = facts(masters, place, say)
     place = Place(**{**asdict(place), "files": tuple(known.bundle(name) for name in known.record["bundles"])})

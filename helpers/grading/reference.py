@@ -38,7 +38,7 @@ KEPT = 3  # facts in the cache
 REMEMBERED = 64  # outcomes that are kept: many students hand over the same
 
 
-class ReferenceError_(RuntimeError):
+class FactsError(RuntimeError):
     """The solution itself doesn't run on this model and text; the message ends with its error."""
 
 
@@ -130,7 +130,7 @@ def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache
         cache: where they are kept; the user's cache folder by default. The newest three stay there.
 
     Raises:
-        ReferenceError_: the solutions don't run.
+        FactsError: the solutions don't run.
     """
     cache = cache or default_cache()
     folder = cache / fingerprint(masters, place)
@@ -181,7 +181,7 @@ def _run_solutions(masters: Path, place: Place, out: Path) -> None:
     command = [sys.executable, "-m", "helpers.grading.reference", str(masters), str(out)]
     done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        raise ReferenceError_("the solutions don't run here:\n" + "\n".join(done.stderr.strip().splitlines()[-12:]))
+        raise FactsError("the solutions don't run here:\n" + "\n".join(done.stderr.strip().splitlines()[-12:]))
 
 
 # What follows runs in a process of its own, without students' code ------------------------------------------
