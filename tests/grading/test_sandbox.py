@@ -70,6 +70,7 @@ def test_errors_come_with_the_students_line(session):
     assert (error["type"], error["line"], error["text"]) == ("ZeroDivisionError", 2, "return 1 / 0")
 
 
+@pytest.mark.submissions  # a sandbox for each
 @pytest.mark.parametrize(
     ("source", "reason"),
     [

@@ -72,6 +72,7 @@ def test_texts_are_compared_one_by_one():
         judge({"texts": ["a"]}, {"texts": ["a", "b"]}, None)
 
 
+@pytest.mark.submissions
 def test_the_probes_of_a_task_share_its_points_and_every_task_has_some(facts):
     probes = facts.probes.PROBES
     assert {probe.task for probe in probes} == set(CODE_TASKS) == set(facts.probes.WANTED)
@@ -80,6 +81,7 @@ def test_the_probes_of_a_task_share_its_points_and_every_task_has_some(facts):
         assert sum(probe.share for probe in probes if probe.task == task) == pytest.approx(1)
 
 
+@pytest.mark.submissions
 def test_the_solution_answers_each_probe_rightly_and_its_texts_hang_on_no_tie(facts):
     for probe in facts.probes.PROBES:
         facts.task = probe.task
