@@ -42,6 +42,9 @@ PROVIDED = {
     ),
 }  # fmt: skip
 
+# The model writes the hidden text of 2.3 and 2.7 itself: nobody who doesn't know the seed has seen it.
+HIDDEN_SEED = 417
+
 _TOY = {"seed": 733, "layers": 4, "width": 24, "architecture": "gpt2", "size": 0.5}
 _LLAMA = {"seed": 902, "layers": 2, "width": 32, "architecture": "llama", "size": 0.5}
 _SENTENCES = ["we took a walk", "it felt late", "they saw the garden because she made a cold music house", "my letter was nice"]
@@ -109,8 +112,8 @@ def _same_contexts(cases: list[dict]):
     return judge
 
 
-def _contexts(name: str, tried: str, *cases: dict) -> Probe:
-    return Probe("2.4", name, tried, 0.1, (Question("contexts", {"cases": list(cases)}),), _same_contexts(list(cases)))
+def _contexts(name: str, tried: str, *cases: dict, share: float = 0.1) -> Probe:
+    return Probe("2.4", name, tried, share, (Question("contexts", {"cases": list(cases)}),), _same_contexts(list(cases)))
 
 
 def _same_push(answer: Words, expected: Words, facts) -> str:
@@ -150,8 +153,7 @@ PROBES = (
     _contexts("lines", "several strong tokens in one line", _case([5.0, 4.5, 4.0, 0.5, 3.0, 2.0], [8, 8, 8, 1, 3, 3], _DOZEN[:6], k=3)),
     _contexts("special", "special tokens", _case([6.0, 1.0, 5.0, 2.0, 3.0], [1, 2, 3, 4, 5], [2, 21, 3, 22, 23], (2, 3), 3)),
     _contexts("special first", "a line whose strongest token is special", _case([9.0, 4.0, 8.0, 5.0, 1.0], [1, 1, 2, 2, 3], [2, 21, 3, 22, 23], (2, 3), 2)),
-    _contexts("dead", "a latent that never fires", _case([0.0] * 8, [0, 0, 1, 1, 2, 2, 3, 3], _DOZEN[:8], k=4)),
-    _contexts("fewer", "fewer active lines than k", _case([0.0, 1.5, 0.0, 2.5, 0.0, 0.75], [0, 1, 2, 3, 4, 1], _DOZEN[:6])),
+    _contexts("dead", "a latent that never fires, and one that fires in fewer lines than k", _case([0.0] * 8, [0, 0, 1, 1, 2, 2, 3, 3], _DOZEN[:8], k=4), _case([0.0, 1.5, 0.0, 2.5, 0.0, 0.75], [0, 1, 2, 3, 4, 1], _DOZEN[:6]), share=0.2),
     _contexts("negative", "values below 0", _case([-5.0, 1.5, -0.5, 2.5, -4.0], [0, 1, 2, 3, 4], _DOZEN[:5], k=4)),
     _contexts("ties", "equal activations in several lines", _case([2.0, 1.0, 2.0, 1.0, 2.0, 2.0], [0, 1, 2, 3, 0, 4], _DOZEN[:6], k=4)),
     _contexts("long", "some hundred tokens", _scrambled(81, 600, 15), _scrambled(82, 240, 40)),

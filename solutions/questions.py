@@ -4,6 +4,8 @@ Each function gets the student's names and what is given, calls the student's co
 is nothing in here that a student mustn't see: no expected value, no input, no verdict. Inputs are in ``probes.py``.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
@@ -84,6 +86,9 @@ def _sae(student, given):
     module = student["SAE"](given["d_in"], given["d_sae"])
     random = torch.Generator().manual_seed(given["seed"])
     shapes = {"W_enc": ("d_in", "d_sae"), "b_enc": ("d_sae",), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+    missing = [name for name in shapes if not hasattr(module, name)]
+    if missing:
+        raise AttributeError(f"SAE has no {missing[0]}")
     with torch.no_grad():
         for name, shape in shapes.items():
             getattr(module, name).copy_(torch.randn([given[size] for size in shape], generator=random))
@@ -146,7 +151,7 @@ def loss_gradients(student, given):
 def dictionary(student, given):
     """``{"rows", "bias"}`` of the decoder, asked for one latent at a time: what a latent adds, whatever else is active."""
     module = student[given["name"]]
-    weight = next(module.parameters())
+    weight = next(module.parameters(), torch.zeros(1))
     module.eval()
     n = module.encode(torch.zeros(1, given["d_in"]).to(weight)).shape[-1]
     if n > given["most"]:
@@ -160,7 +165,7 @@ def dictionary(student, given):
 def latents(student, given):
     """``{"token", "latent", "value"}`` of every latent that isn't 0 on the hidden activations, and how many are looked at."""
     module = student[given["name"]]
-    weight = next(module.parameters())
+    weight = next(module.parameters(), torch.zeros(1))
     found, start = [], 0
     for part in given["activations"].split(1024):
         active = module.encode(part.to(weight)).float().cpu()
@@ -197,7 +202,7 @@ def latent_push(student, given):
     for index, strength in given["cases"]:
         stream = torch.zeros(2, 3, given["rows"].shape[1])
         for name, hook in student["make_latent_hooks"](module, index, strength):
-            result = hook(stream, hook=None)
+            result = hook(stream, hook=SimpleNamespace(name=str(name), ctx={}, layer=lambda: int(str(name).split(".")[1])))
             stream = stream if result is None else result
             names.append(str(name))
         pushed.append(stream)

@@ -7,6 +7,7 @@ one that leaves room to the solution: 40% of an effect, a quarter of a price.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,8 @@ def judge_dose(answer: Words, expected: Words, facts) -> str:
         return str(error)
     best_shift, best_fluency = _dose(facts, expected)
     least, most = min(outcomes.MIN_SHIFT, EFFECT * best_shift), max(outcomes.MAX_FLUENCY, PRICE * best_fluency)
+    if not math.isfinite(shift + fluency):
+        return "the steered model writes nothing that can be measured: take a smaller dose"
     if shift < 0:
         return f"at +c there are fewer positive texts than at −c (shift {shift:.2f}): is a sign turned around?"
     if shift == 0 or shift < least:
@@ -58,7 +61,8 @@ def _steer(facts, vectors: torch.Tensor, coefficient: float, layers: list[int]) 
     sets = [[], *([(f"blocks.{i}.hook_resid_pre", _adder(sign * coefficient * vectors[i])) for i in layers] for sign in (-1, 1))]
     rows = hooks.generate_many(facts.model, facts.prompts, sets, facts.new_tokens)
     (curve,) = steering.two_sided(rows, [coefficient])
-    return curve.shift(coefficient), curve.fluency(coefficient)
+    plain, *pushed = (curve.at(c).perplexity for c in (0.0, -coefficient, coefficient))
+    return curve.shift(coefficient), sum(pushed) * math.nan if not all(map(math.isfinite, pushed)) else max(pushed) / plain
 
 
 def _adder(push: torch.Tensor):
@@ -74,13 +78,18 @@ def _adder(push: torch.Tensor):
 
 @dataclass(frozen=True)
 class Figures:
-    """An SAE's figures on the hidden activations; ``dense``: the share of its activity that is in latents which
-    fire on more than half of the tokens."""
+    """An SAE's figures on the hidden activations.
+
+    ``dense``: the share of its activity that is in latents which fire on more than half of the tokens. ``spread``: in how
+    many dimensions its reconstructions lie (those that hold 99% of their variance), over L0. Some axes of a subspace, used on
+    every token, have a spread of at most 1, also where each axis stands in the dictionary several times.
+    """
 
     fvu: float
     l0: float
     dead: float
     dense: float
+    spread: float
 
 
 def judge_dictionary(answer: Words, expected: Words, facts) -> str:
@@ -102,7 +111,7 @@ def _within(found: Figures, best: Figures, facts) -> str:
         return f"L0 is {found.l0:.0f}, at most {most_l0:.0f} is asked for: strengthen the L1 term"
     if found.dead > most_dead:
         return f"{found.dead:.0%} of the latents never fire, at most {most_dead:.0%} may: weaken the L1 term, or train longer"
-    return _dense(found, PRICE * best.dense)
+    return _dense(found, best)
 
 
 def _beats(found: Figures, facts) -> str:
@@ -111,13 +120,14 @@ def _beats(found: Figures, facts) -> str:
         return f"L0 is {found.l0:.1f}, the reference's is {reference.l0:.1f}: yours may not be larger"
     if found.fvu >= reference.fvu:
         return f"FVU is {found.fvu:.3f}, the reference's {reference.fvu:.3f}: yours must be smaller"
-    return _dense(found, PRICE * reference.dense)
+    return _dense(found, reference)
 
 
-def _dense(found: Figures, allowed: float) -> str:
-    most = max(0.5, allowed)
-    if found.dense > most:
+def _dense(found: Figures, best: Figures) -> str:
+    if found.dense > max(0.5, PRICE * best.dense):
         return f"{found.dense:.0%} of what is active are latents that fire on most tokens: that is a dense code, not a sparse one"
+    if found.spread < min(1.5, EFFECT * best.spread):
+        return "the reconstructions lie in about as many dimensions as there are active latents: that is a dense code of a subspace"
     return ""
 
 
@@ -142,8 +152,21 @@ def figures(answer: Words, x: np.ndarray) -> Figures:
     rebuilt = csr_matrix((value, (token, latent)), (n, len(rows))) @ rows + bias
     fired = np.bincount(latent, minlength=len(rows))
     dense = fired[fired > n / 2].sum() / max(1, fired.sum())
-    spread = ((x - x.mean(0)) ** 2).sum()
-    return Figures(float(((x - rebuilt) ** 2).sum() / spread), max(active, len(value)) / n, float((fired == 0).mean()), float(dense))
+    l0 = max(active, len(value)) / n
+    spread = _dimensions(rebuilt) / max(l0, 1e-9)
+    fvu = ((x - rebuilt) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+    found = Figures(float(fvu), l0, float((fired == 0).mean()), float(dense), float(spread))
+    if not all(map(math.isfinite, (found.fvu, found.l0, found.dead, found.dense, found.spread))):
+        raise BadAnswer("the reconstruction isn't finite: did the training diverge?")
+    return found
+
+
+def _dimensions(x: np.ndarray) -> int:
+    """How many principal directions hold 99% of the variance."""
+    if not np.isfinite(x).all():
+        raise BadAnswer("the reconstruction isn't finite: did the training diverge?")
+    parts = np.linalg.eigvalsh(np.cov(x.T))[::-1].clip(0).cumsum()
+    return int((parts < 0.99 * parts[-1]).sum()) + 1
 
 
 # 2.6: a latent and a strength ---------------------------------------------------------------------------
@@ -157,6 +180,8 @@ def judge_latent(answer: Words, expected: Words, facts) -> str:
         return str(error)
     best_rise, best_cost = _talk(facts, expected)
     least, most = min(outcomes.MIN_RISE, EFFECT * best_rise), max(outcomes.MAX_COST, PRICE * best_cost)
+    if not math.isfinite(rise + cost):
+        return "the steered model writes nothing that can be measured: take a smaller strength"
     if rise <= 0 or rise < least:
         return f"the share of texts with such a word rises by {rise:.2f}; {max(least, 0.01):.2f} is asked for"
     if cost > most:

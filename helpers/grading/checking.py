@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from .choosing import Submission, squeeze
+from .marks import STOPPED
 from .names import names_of
 from .reading import Cell, Unreadable, read_notebook
 from .sandbox import Broken, Limits, Place, Session, available
-from .marks import STOPPED
 
 Wanted = dict[str, list[str]]
 
@@ -61,7 +61,7 @@ def _wanted(original: list[Cell]) -> Wanted:
 
 def _run(task: str, wanted: list[str], submission: Submission, preamble: str) -> int:
     """Run the task's cells with the quick budget and say what came of it."""
-    plan = submission.plan(task, wanted)
+    plan = submission.plan(task, wanted, submission.check_of(task))
     if plan.broken:
         print(f"  {task}: the cell isn't Python: {plan.broken[0][1]}")
         return 1

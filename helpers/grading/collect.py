@@ -20,7 +20,8 @@ MAX_ENTRIES, MAX_UNPACKED = 50_000, 8 << 30  # of one archive: a class of 500 wi
 MAX_DEPTH = 2  # archives in archives
 SKIPPED = ("__MACOSX", ".ipynb_checkpoints")
 _MOODLE = re.compile(r"_assignsubmission_(file|onlinetext)_?$")
-_COPY = re.compile(r"(\s*\(\d+\)|-\d+)$")  # as browsers and Canvas count copies
+_COPY = re.compile(r"(?:\s*\((\d+)\)|-(\d+))$")  # as browsers and Canvas count copies
+_CANVAS = re.compile(r"^(.+?)(?:_LATE)?_(\d+)_\d+_.+$")  # student_ID_UPLOAD_name-of-the-file
 
 
 @dataclass
@@ -75,7 +76,7 @@ def _entries(folder: Path, notebooks: Sequence[str], unpack: _Unpacker) -> Itera
             yield Handed(_student(path.name), files, notes)
         elif path.suffix.lower() == ".zip":
             files, notes = _archive(path, unpack, 0)
-            yield Handed(_student(path.stem), files, notes)
+            yield Handed(_student(_owner(path.stem, ())), files, notes)
         elif path.suffix.lower() == ".ipynb":
             loose.append(path)
     yield from _loose(loose, notebooks)
@@ -86,17 +87,24 @@ def _loose(paths: Sequence[Path], notebooks: Sequence[str]) -> Iterator[Handed]:
     for path in paths:
         by_student.setdefault(_owner(path.stem, notebooks), []).append(path)
     for student, files in by_student.items():
-        yield Handed(_student(student), files)
+        yield Handed(_student(student), sorted(files, key=_age))
+
+
+def _age(path: Path) -> tuple[str, int]:
+    """Sorts copies behind what they are copies of."""
+    copy = _COPY.search(path.stem)
+    return _COPY.sub("", path.stem), int(copy[1] or copy[2]) if copy else 0
 
 
 def _owner(stem: str, notebooks: Sequence[str]) -> str:
     """The part of a loose file's name that isn't the notebook's; all of it where nothing is left."""
+    if canvas := _CANVAS.match(stem):
+        return f"{canvas[1]}_{canvas[2]}"
     for name in notebooks:
         at = stem.find(name)
         if at >= 0:
             rest = stem[:at] + _COPY.sub("", stem[at + len(name) :])
-            rest = re.sub(r"_LATE(?=_|$)", "", rest).strip(" _-")
-            return re.sub(r"(_\d+)_\d+$", r"\1", rest) or stem  # Canvas: student_ID_UPLOAD
+            return rest.strip(" _-") or stem
     return stem
 
 
@@ -104,7 +112,7 @@ def _inside(folder: Path, unpack: _Unpacker, depth: int) -> tuple[list[Path], li
     """Notebooks anywhere in a student's folder, archives unpacked."""
     files: list[Path] = []
     notes: list[str] = []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir(), key=_age):
         if path.name in SKIPPED:
             continue
         if path.is_symlink():

@@ -41,7 +41,12 @@ class Notebook:
             for squeezed, source in self.given.items()
             if source and squeezed not in there and not names_of(source).binds & bound
         ]
-        return Submission([*gone, *cells], self.given, {task: stub for task, stub in self.stubs.items() if task not in self.written}, have)
+        stubs = {task: stub for task, stub in self.stubs.items() if task not in self.written}
+        return Submission([*gone, *cells], self.given, stubs, have, self._given_names())
+
+    def _given_names(self) -> set[str]:
+        bound = {name for source in self.given.values() if source for name in names_of(source).binds}
+        return bound - names_of(self.preamble).binds
 
     def claims(self, cells: list[Cell], wanted: dict[str, tuple[str, ...]]) -> int:
         """How many of this notebook's tasks the cells seem to hold: by metadata, or by the names that they define."""
@@ -63,9 +68,10 @@ class Notebook:
         if start is None:
             return ""
         parts.append(_without_prompt(cells[start].source, prompt))
+        headings = {_heading(source) for source in self.given} - {""}
         for cell in cells[start + 1 :]:
-            # a heading begins the next part, also of an older version of the notebook
-            if cell.code or cell.task or squeeze(cell.source) in self.given or cell.source.lstrip().startswith("#"):
+            # one of our headings begins the next part, also where its text is of an older version of the notebook
+            if cell.code or cell.task or squeeze(cell.source) in self.given or _heading(cell.source) in headings:
                 break
             parts.append(cell.source)
         return "\n\n".join(part.strip() for part in parts if part.strip())
@@ -129,6 +135,11 @@ def _without_prompt(source: str, prompt: str) -> str:
     asked = {_plain(line) for line in prompt.split("\n")}
     lines = [line for line in source.split("\n") if line.strip() != ANSWER_STUB and (_plain(line) not in asked or not line.strip())]
     return "\n".join(lines).strip()
+
+
+def _heading(source: str) -> str:
+    first = source.strip().split("\n")[0]
+    return first if first.startswith("#") else ""
 
 
 def _plain(text: str) -> str:

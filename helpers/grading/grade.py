@@ -6,6 +6,7 @@ What comes back is compared here. Whatever a submission does, it ends in marks.
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions
 
 
 def _books(handed: Handed, course: Course, facts: Facts, notes: list[str]) -> dict[str, list[Cell]]:
-    """Cells by notebook: each file goes to the notebook whose tasks it holds most of; of two, the later one that has more."""
+    """Cells by notebook: a file counts for each notebook whose tasks it holds; of two, the later one if it answers as much."""
     found: dict[str, tuple[int, list[Cell]]] = {}
     for path in handed.files:
         try:
@@ -58,17 +59,17 @@ def _books(handed: Handed, course: Course, facts: Facts, notes: list[str]) -> di
         except Unreadable as error:
             notes.append(f"{path.name}: {error}.")
             continue
-        claims = {notebook.name: notebook.claims(cells, facts.probes.WANTED) for notebook in course.notebooks}
-        name = max(claims, key=claims.get)
-        if not claims[name]:
+        mine = [notebook for notebook in course.notebooks if notebook.claims(cells, facts.probes.WANTED)]
+        if not mine:
             notes.append(f"{path.name}: none of the homework's tasks is in it.")
-            continue
-        notebook = next(each for each in course.notebooks if each.name == name)
-        answered = sum(notebook.submission(cells, []).answered(task, facts.probes.WANTED.get(task, ())) for task in notebook.tasks)
-        if name in found:
-            notes.append(f"{path.name}: a second file for {name}; the one with more answers counts.")
-        if name not in found or answered >= found[name][0]:
-            found[name] = (answered, cells)
+        for notebook in mine:
+            submission = notebook.submission(cells, [])
+            answered = sum(submission.answered(task, facts.probes.WANTED.get(task, ())) for task in notebook.tasks)
+            best, _ = found.get(notebook.name, (-1, []))
+            if best > 0 and answered:
+                notes.append(f"{path.name}: a second file for {notebook.name}; the one with more answers counts, of equals the later.")
+            if answered >= best:
+                found[notebook.name] = (answered, cells)
     return {name: cells for name, (_, cells) in found.items()}
 
 
@@ -124,41 +125,65 @@ def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Fa
     wanted = facts.probes.WANTED[task.id]
     if not submission.answered(task.id, wanted):
         return _mark(task, "untouched")
-    plan = submission.plan(task.id, wanted)
-    if plan.missing and plan.broken:
-        return _mark(task, "wrong", note=f"The cell can't be run: {plan.broken[0][1]}.")
-    if len(plan.missing) == len(wanted):
+    try:
+        plan = submission.plan(task.id, wanted, submission.check_of(task.id))
+        last = submission.plan(task.id, wanted)
+    except RecursionError:
+        return _mark(task, "not found", note="The cells need each other in too long a chain.")
+    mark = _by_plan(task, notebook, submission, plan, facts, sessions)
+    if mark.outcome != "right" and last != plan:  # the answer may have been mended behind its check
+        other = _by_plan(task, notebook, submission, last, facts, sessions)
+        mark = max(mark, other, key=lambda each: each.points)
+    return mark
+
+
+def _by_plan(task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, sessions: Sandboxes) -> TaskMark:
+    """The mark for an answer that is made of these cells."""
+    wanted = facts.probes.WANTED[task.id]
+    if len(set(plan.missing)) == len(wanted):
+        if plan.broken:
+            return _mark(task, "wrong", note=f"The cell can't be run: {plan.broken[0][1]}.")
         return _mark(task, "not found", note=f"No cell defines {' or '.join(wanted)}.")
     try:
         with sessions.task() as session:
-            return _try(task, notebook, submission, plan, facts, session)
+            errors = _run(notebook, submission, plan, facts, session)
+            facts.task = task.id
+            tried = tuple(_probe(probe, submission, facts, session) for probe in facts.probes.PROBES if probe.task == task.id)
+        share = sum(each.share for each in tried if not each.wrong)
+        says = "" if share > 0.999 else _public_check(task, notebook, submission, plan, facts, sessions)
     except Broken as broken:
         return _mark(task, "stopped", note=f"Stopped: {STOPPED[broken.reason]}.")
+    outcome = "right" if share > 0.999 else "partly right" if share else "wrong"
+    note = "" if share > 0.999 else _note(submission, plan, errors, wanted)
+    return _mark(task, outcome, round(task.points * share, 4), tried, says, note)
 
 
-def _try(task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, session: Session) -> TaskMark:
+def _run(notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, session: Session) -> list[tuple[int, dict]]:
+    """Bring the session to where the task's answer is; the cells that raised, and what."""
     session.cell(notebook.preamble)
     names = [name for name in plan.provided if name in facts.names(notebook.name)]
     if names:
         session.provide(facts.bundle(notebook.name), names)
-    errors = [error for index in plan.cells if (error := session.cell(submission.cells[index].source))]
-    facts.task = task.id
-    tried = tuple(_probe(probe, facts, session) for probe in facts.probes.PROBES if probe.task == task.id)
-    share = sum(each.share for each in tried if not each.wrong)
-    says = "" if share > 0.999 else _public_check(task, facts, session)
-    outcome = "right" if share > 0.999 else "partly right" if share else "wrong"
-    note = f"While your cells ran: {_in_words(errors[0], public=True)}" if errors and share < 0.999 else ""
-    return _mark(task, outcome, round(task.points * share, 4), tried, says, note)
+    return [(index, error) for index in plan.cells if (error := session.cell(submission.cells[index].source))]
 
 
-def _probe(probe: Probe, facts: Facts, session: Session) -> Tried:
+def _note(submission: Submission, plan: Plan, errors: list[tuple[int, dict]], wanted: tuple[str, ...]) -> str:
+    """What else went wrong: a cell that isn't Python, or that raised before it had made what the task asks for."""
+    if plan.broken and plan.missing:
+        return f"A cell can't be run: {plan.broken[0][1]}."
+    mine = [error for index, error in errors if submission.names[index].binds & set(wanted)]
+    error = (mine or [error for _, error in errors] or [None])[0]
+    return f"While your cells ran: {_in_words(error, submission)}" if error else ""
+
+
+def _probe(probe: Probe, submission: Submission, facts: Facts, session: Session) -> Tried:
     answers: dict = {}
     wrong = ""
     for question in probe.questions:
         more, blob = facts.given(question.arrays)
         reply, arrays = session.ask(facts.questions, question.name, {**question.given, **more}, blob)
-        if isinstance(reply.get("error"), dict):
-            wrong = _in_words(reply["error"], public=False)
+        if reply.get("error") is not None:
+            wrong = _in_words(reply["error"], submission, facts.probes.WANTED[probe.task])
             break
         try:
             answers |= read_answer(reply, arrays)
@@ -175,28 +200,37 @@ def _probe(probe: Probe, facts: Facts, session: Session) -> Tried:
     return Tried(probe.name, probe.tried, probe.share, wrong)
 
 
-def _public_check(task: Task, facts: Facts, session: Session) -> str:
+def _public_check(task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, sessions: Sandboxes) -> str:
+    """What the notebook's own check says, in an interpreter that has seen no hidden input."""
     check = facts.probes.CHECKS.get(task.id)
     if check is None:
         return ""
-    given = {"check": check, "names": list(facts.probes.WANTED[task.id])}
-    reply, _ = session.ask(facts.questions, "public_check", given)
+    with sessions.task() as session:
+        _run(notebook, submission, plan, facts, session)
+        given = {"check": check, "names": list(facts.probes.WANTED[task.id])}
+        reply, _ = session.ask(facts.questions, "public_check", given)
     answer = reply.get("answer")
     says = answer.get("says") if isinstance(answer, dict) else None
     return says[:1000] if isinstance(says, str) else ""
 
 
-def _in_words(error: dict, public: bool) -> str:
-    """An error of the student's code. From a probe only its kind and place: its message could tell the input."""
-    kind, line, text = (error.get(name) for name in ("type", "line", "text"))
-    if kind == "NotDone":
+def _in_words(error, submission: Submission, wanted: tuple[str, ...] | None = None) -> str:
+    """An error of the student's code, in the words of the submission and of Python alone.
+
+    From a probe (``wanted`` is given then) no message: it could tell the hidden input. A line is quoted if it stands in the
+    submission, a kind of error if Python or the submission knows it.
+    """
+    error = error if isinstance(error, dict) else {}
+    kind, line, text, message = (error.get(name) for name in ("type", "line", "text", "message"))
+    sources = [cell.source for cell in submission.cells]
+    kind = kind if isinstance(kind, str) and (hasattr(builtins, kind) or kind.isidentifier() and any(kind in source for source in sources)) else "an error"
+    if error.get("type") == "NotDone":
         return "it isn't done yet"
-    if kind == "KeyError" and not public and not line:
-        return f"a name that the task asks for isn't there ({str(error.get('message'))[:60]})"
-    where = f" in line {line}" if isinstance(line, int) else ""
-    code = f": {text[:120]}" if isinstance(text, str) and text else ""
-    message = f" ({str(error.get('message'))[:200]})" if public else ""
-    return f"your code raises {str(kind)[:60]}{where}{code}{message}"
+    if wanted and kind == "KeyError" and isinstance(message, str) and message.strip("'\"") in wanted:
+        return f"there is no {message}: the cell that makes it is missing, or stopped before it"
+    known = isinstance(text, str) and len(text) > 3 and any(text in source for source in sources)
+    where = f" in line {line}: {text[:120]}" if known and isinstance(line, int) else ""
+    return f"your code raises {kind}{where}" + (f" ({str(message)[:200]})" if wanted is None and message else "")
 
 
 def _mark(task: Task, outcome: str, points: float = 0.0, tried: tuple[Tried, ...] = (), says: str = "", note: str = "") -> TaskMark:

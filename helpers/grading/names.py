@@ -6,6 +6,7 @@ import ast
 import builtins
 import re
 import symtable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -15,13 +16,18 @@ STAR = "*"
 RUNNING_MAGICS = ("time", "capture", "prun")
 
 
+MOST_MAGICS = 100  # lines: IPython reads a cell anew for each
+# Calls whose value nobody changes: a cell that reads it leaves it as it was.
+PLAIN_CALLS = {"device", "int", "float", "str", "bool", "len", "min", "max", "sum", "round", "range", "partial", "tuple", "frozenset"}
+
+
 @dataclass(frozen=True)
 class Names:
     """Names of one cell.
 
     Attributes:
         binds: assigned, defined or imported at the cell's top level.
-        functions: those of them that a ``def`` or an import binds: using them changes nothing.
+        objects: those of them that other cells may change by using them: modules, lists, what a call gives.
         stores: names whose attributes or items are assigned (``SAE.encode = …``, ``vectors[3] = …``, ``x += 1``).
         needs: names that the cell's top level reads.
         later: names that its functions and methods read when they are called.
@@ -29,7 +35,7 @@ class Names:
     """
 
     binds: frozenset[str] = frozenset()
-    functions: frozenset[str] = frozenset()
+    objects: frozenset[str] = frozenset()
     stores: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
     later: frozenset[str] = frozenset()
@@ -46,21 +52,28 @@ class _Found:
 @lru_cache(maxsize=4096)
 def names_of(source: str) -> Names:
     """The names of a cell as IPython would run it, magics included."""
+    if sum(line.lstrip().startswith(("!", "%")) for line in source.split("\n")) > MOST_MAGICS:
+        return Names(error=f"more than {MOST_MAGICS} lines of magics")
     try:
-        code = TransformerManager().transform_cell(without_magics(source))
-        tree = ast.parse(code)
-        table = symtable.symtable(code, "<cell>", "exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return _names(TransformerManager().transform_cell(without_magics(source)))
+    except Exception as error:  # IPython's and Python's parsers raise many kinds, also on purpose-made sources
         line = getattr(error, "lineno", None)
-        return Names(error=f"{type(error).__name__}" + (f" in line {line}" if line else ""))
+        return Names(error=type(error).__name__ + (f" in line {line}" if line else ""))
+
+
+def _names(code: str) -> Names:
+    tree = ast.parse(code)
     found = _Found()
-    _walk(table, found, top=True)
+    _walk(symtable.symtable(code, "<cell>", "exec"), found, top=True)
     known = set(dir(builtins)) | {"get_ipython"}
+    outside = list(_outside_functions(tree))
     if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(tree)):
         found.binds.add(STAR)  # nobody knows what
-    stores = _stores(tree)
+    stores = set(_stores(outside))
     needs = (found.needs | stores) - known
-    return Names(frozenset(found.binds), frozenset(_functions(tree)), frozenset(stores), frozenset(needs), frozenset(found.later - known - needs))
+    return Names(
+        frozenset(found.binds), frozenset(_objects(outside)), frozenset(stores), frozenset(needs), frozenset(found.later - known - needs)
+    )
 
 
 def without_magics(source: str) -> str:
@@ -68,7 +81,8 @@ def without_magics(source: str) -> str:
     first, _, rest = source.lstrip().partition("\n")
     if first.startswith("%%"):
         source = rest if first[2:].split(" ")[0] in RUNNING_MAGICS else ""
-    return re.sub(rf"^(\s*)%({'|'.join(RUNNING_MAGICS)})[ \t]+(?=\S)", r"\1", source, flags=re.M)
+    options = r"(?:-\w+(?:[ \t]+\d+)?[ \t]+)*"
+    return re.sub(rf"^(\s*)%(?:{'|'.join(RUNNING_MAGICS)})[ \t]+{options}(?=\S)", r"\1", source, flags=re.M)
 
 
 def _walk(table: symtable.SymbolTable, found: _Found, top: bool) -> None:
@@ -91,32 +105,54 @@ def _walk(table: symtable.SymbolTable, found: _Found, top: bool) -> None:
         _walk(child, found, top and at_once)
 
 
-def _functions(tree: ast.Module) -> set[str]:
-    found = set()
-    for node in tree.body:
+def _outside_functions(tree: ast.Module) -> Iterator[ast.AST]:
+    """Every node but those inside of functions; their decorators are outside."""
+    rest: list[ast.AST] = [tree]
+    while rest:
+        node = rest.pop()
+        yield node
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            found.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-    return found
+            rest += node.decorator_list
+        elif not isinstance(node, ast.Lambda):
+            rest += ast.iter_child_nodes(node)
 
 
-def _stores(tree: ast.Module) -> set[str]:
-    found = set()
-    for node in _outside_functions(tree):
+def _stores(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            found.add(node.target.id)
+            yield node.target.id
         elif isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
-            root = node
-            while isinstance(root, (ast.Attribute, ast.Subscript)):
-                root = root.value
-            if isinstance(root, ast.Name):
-                found.add(root.id)
-    return found
+            yield from _root(node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.endswith("_") and node.func.attr[0] != "_":
+            yield from _root(node.func.value)  # torch's methods that change their tensor
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr" and node.args:
+            yield from _root(node.args[0])
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            calls = (decorator for decorator in node.decorator_list if isinstance(decorator, ast.Call))
+            yield from (argument.id for call in calls for argument in call.args if isinstance(argument, ast.Name))
 
 
-def _outside_functions(node: ast.AST):
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            yield from _outside_functions(child)
+def _root(node: ast.AST) -> Iterator[str]:
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield node.id
+
+
+def _objects(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    """Names that are assigned something which using it may change."""
+    for node in nodes:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, (ast.AnnAssign, ast.NamedExpr)) else []
+        if targets and node.value is not None and not _is_plain(node.value):
+            yield from (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
+
+
+def _is_plain(value: ast.AST) -> bool:
+    if isinstance(value, ast.Call):
+        name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+        return name in PLAIN_CALLS
+    if isinstance(value, ast.IfExp):
+        return _is_plain(value.body) and _is_plain(value.orelse)
+    if isinstance(value, ast.Tuple):
+        return all(map(_is_plain, value.elts))
+    return isinstance(value, (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Compare, ast.BoolOp, ast.JoinedStr, ast.Lambda, ast.Attribute))

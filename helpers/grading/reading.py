@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_BYTES = 100 << 20  # of a file, outputs and pictures included
-MAX_SOURCE = 1 << 20  # characters of one cell
+MAX_SOURCE, MAX_SOURCES = 200_000, 2_000_000  # characters of one cell, and of all
 MAX_CELLS = 2000
 _TASK = re.compile(r"\d{1,2}\.\d{1,2}")
 
@@ -55,7 +55,10 @@ def parse(raw: bytes) -> list[Cell]:
     cells = _raw_cells(content)
     if len(cells) > MAX_CELLS:
         raise Unreadable(f"the notebook has {len(cells)} cells; at most {MAX_CELLS} are read")
-    return [_cell(cell) for cell in cells if isinstance(cell, dict)]
+    found = [_cell(cell) for cell in cells if isinstance(cell, dict)]
+    if sum(len(cell.source) for cell in found) > MAX_SOURCES:
+        raise Unreadable(f"its cells hold more than {MAX_SOURCES:,} characters")
+    return found
 
 
 def _bytes(path: Path) -> bytes:

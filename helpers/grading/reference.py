@@ -33,7 +33,8 @@ from .masters import find_masters, read_master
 from .reading import Cell
 from .sandbox import ROOT, Place
 
-HIDDEN_TOKENS = {"full": 6000, "quick": 1500}
+HIDDEN_TOKENS = {"full": 6000, "quick": 1500}  # about so many
+BEGINNING, HIDDEN_NEW = 6, 64  # tokens of a line that the model is given, and that it writes
 KEPT = 3  # facts in the cache
 REMEMBERED = 64  # outcomes that are kept: many students hand over the same
 
@@ -201,7 +202,7 @@ def _make(masters: Path, out: Path) -> None:
         record["bundles"][path.stem] = names
         _record(found, record)
         if "middle" in found:
-            expected["hidden"] = _hidden(found)
+            expected["hidden"] = _hidden(found, probes.HIDDEN_SEED)
             expected["reference"] = _dictionary(scope, found, "reference", expected["hidden"])
         for probe in probes.PROBES:
             if all(name in found for name in probes.WANTED[probe.task]):
@@ -241,18 +242,21 @@ def _record(found: dict, record: dict) -> None:
     )
 
 
-def _hidden(found: dict) -> np.ndarray:
-    """Activations of lines behind those that the notebook reads; of its held-out lines where there are none."""
+def _hidden(found: dict, seed: int) -> np.ndarray:
+    """Activations of text that the model writes for the occasion, from the beginnings of lines; the beginnings left out."""
     from ..caching import harvest
+    from ..generation import generate_many
+    from ..sampling import Sampling
 
-    middle, lines = found["middle"], found["lines"]
-    rest = lines[int(middle.text_ids.max()) + 1 :]
-    if len(rest) < 20:
-        return found["test_middle"].without_sinks().values.float().numpy()
-    tokens = HIDDEN_TOKENS[found["setting"].budget]
-    context = min(256, found["model"].cfg.n_ctx)
-    hidden = harvest(found["model"], rest, middle.hook_name, context, "cut", max_tokens=tokens, progress=False)
-    return hidden.without_sinks().values.float().numpy()
+    model, middle = found["model"], found["middle"]
+    new = min(HIDDEN_NEW, model.cfg.n_ctx - BEGINNING - 2)
+    begun = [model.to_string(model.to_tokens(line)[0, 1 : 1 + BEGINNING]) for line in found["lines"][:2000:7]]
+    begun = [text for text in begun if text.strip()][: -(-HIDDEN_TOKENS[found["setting"].budget] // new)]
+    draws = [Sampling(temperature=0.8, seed=seed + i) for i in range(len(begun))]
+    (written,) = generate_many(model, begun, [[]], new, sampling=draws, fluency=False)
+    acts = harvest(model, [each.full_text for each in written], middle.hook_name, model.cfg.n_ctx, "cut", progress=False)
+    acts = acts[acts.positions > BEGINNING].without_sinks()
+    return acts.values.float().numpy()
 
 
 def _dictionary(scope: dict, found: dict, name: str, hidden: np.ndarray) -> dict:

@@ -15,6 +15,7 @@ from safetensors.numpy import load
 
 TOLERANCE = 5e-4  # of the largest expected value: sums in another order, fp32 stored
 HALF_TOLERANCE = 3e-2  # a student may compute in bf16, which keeps eight bits
+MOST_NUMBERS = 32_000_000  # of one array: eight bytes each here, whatever they take on the way
 Words = dict[str, object]
 Judge = Callable[[Words, Words, object], str]  # answer, the solution's answer, facts -> what is wrong, or ""
 
@@ -81,6 +82,8 @@ def numbers(answer: Words, name: str) -> np.ndarray:
     found = answer.get(name)
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
         raise BadAnswer(f"{name} isn't there")
+    if found.size > MOST_NUMBERS:
+        raise BadAnswer(f"{name} holds too many numbers")
     return found.astype(np.float64)
 
 

@@ -29,9 +29,13 @@ def receive(pipe: int) -> tuple[dict, bytes]:
     return json.loads(_exactly(pipe, text)), _exactly(pipe, blob)
 
 
-def send(pipe: int, message: dict, blob: bytes = b"") -> None:
+def frame(message: dict, blob: bytes = b"") -> bytes:
     text = json.dumps(message).encode()
-    view = memoryview(HEAD.pack(len(text), len(blob)) + text + blob)
+    return HEAD.pack(len(text), len(blob)) + text + blob
+
+
+def send(pipe: int, message: dict, blob: bytes = b"") -> None:
+    view = memoryview(frame(message, blob))
     while view:
         view = view[os.write(pipe, view) :]
 

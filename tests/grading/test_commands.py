@@ -18,11 +18,11 @@ def test_the_handout_holds_what_students_need_and_no_solution(tmp_path):
     with zipfile.ZipFile(out) as archive:
         names = set(archive.namelist())
         everything = "\n".join(archive.read(name).decode("utf-8", "replace") for name in names if name.endswith((".py", ".md", ".ipynb")))
+        readme = archive.read("homework/README.md").decode()
     assert {"homework/notebooks/01_sentiment_steering.ipynb", "homework/helpers/checks/__init__.py", "homework/requirements.txt", "homework/README.md"} <= names
     assert not [name for name in names if "solutions" in name or "tests/" in name or "probes" in name or ".git/" in name or "pycache" in name]
     for path in (books.MASTERS / f"{name}.py" for name in books.NAMES):
         assert leaks(build_solution(path), build_student(path)) == []
-        readme = archive.read("homework/README.md").decode()
     assert "BEGIN SOLUTION\n    total =" not in everything
     assert "make lab" in readme and "0.85" not in readme and "docs/" not in readme  # figures give away a coefficient
     first = out.read_bytes()

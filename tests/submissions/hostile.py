@@ -110,6 +110,30 @@ def _cheats():
     yield _answers("the steering label is everything", {"2.6": "make_latent_hooks = lambda module, i, s: []\nbonus_label, bonus_latent, bonus_coefficient = 'comma', 0, float('inf')"})
 
 
+def _leaks():
+    """Ways to get hidden inputs onto a page that the student will read."""
+    keep = "seen = []\ndef collect_average_residuals(model, sentences):\n    seen.append(list(sentences))\n    "
+    yield _answers("inputs told by the public check", {"1.1": "import helpers.checks as hc\n" + keep + "return torch.zeros(model.cfg.n_layers, model.cfg.d_model)\ndef liar(f): raise hc.CheckFailed(str(seen))\nhc.task_1_1 = liar"})
+    yield _answers("inputs told by a kind of error", {"1.1": keep + "raise type(' / '.join(sentences), (Exception,), {})()"})
+    yield _answers("inputs told by a message", {"1.1": keep + "raise ValueError(str(sentences))"})
+    yield _answers("inputs told by a line", {"1.1": "import linecache, sys\n" + keep + "for name in list(linecache.cache):\n        linecache.cache[name] = (1, None, [str(sentences)] * 99, name)\n    raise ValueError"})
+    yield _answers("inputs told by a missing name", {"1.1": "exec(compile('def collect_average_residuals(m, s):\\n    raise KeyError(str(s))', '<x>', 'exec'))\ncollect_average_residuals = collect_average_residuals"})
+
+
+def _stallers():
+    """Ways to hold up the grader's own process."""
+    forged = "import os, json, struct, time\nm = json.dumps({'event': 'reply', 'answer': {}}).encode()\nfor _ in range(4): os.write(19, struct.pack('>QQ', len(m), 0) + m)\ntime.sleep(10**6)"
+    yield _answers("replies in advance, and then nothing", {"2.3": "my_sae = None\n" + forged})
+    yield _edited("hundreds of magics", lambda cells: [*cells, code("!ls\n" * 501)])
+    yield _edited("an endless sum", lambda cells: [*cells, code("x = " + "+".join(["1"] * 5000)), code("a" + ".b" * 3000)])
+    chain = [code(f"sae_loss = x0 and sae_loss" if i == 0 else f"x{i - 1} = x{i}") for i in range(900)]
+    yield _edited("a long chain", lambda cells: [*cells, *chain], earned=())
+    yield _edited("megabytes of source", lambda cells: [*cells, *(code(f"# {i}\n" + "x = 1\n" * 30000) for i in range(20))], earned=(), statuses=("unreadable", "partly"))
+    yield _in_loss("shared memory", "import mmap\nm = mmap.mmap(-1, 3 << 30)\nfor i in range(0, 3 << 30, 4096): m[i] = 1")
+    yield _in_loss("files in memory", "import os\nkeep = []\nfor i in range(60):\n    fd = os.memfd_create('x'); keep.append(fd)\n    for _ in range(4): os.write(fd, b'x' * (1 << 24))\nimport time; time.sleep(2)")
+    yield _in_loss("a full /dev", "with open('/dev/full-of-it', 'wb') as f:\n    while True: f.write(b'x' * (1 << 24))")
+
+
 def _breakers():
     """Ways to bring a grader down, or to keep it busy."""
     yield _in_loss("sys.exit", "import sys\nsys.exit(0)")
@@ -242,4 +266,4 @@ NAMES = ("=cmd|' C calc'!A0", "Иван Петров", "O'Brien \"Bob\" <b>", "�
 
 def hostile() -> list[Hostile]:
     """All of them."""
-    return [case for part in (_cheats, _breakers, _metadata, _files) for case in part()]
+    return [case for part in (_cheats, _leaks, _breakers, _stallers, _metadata, _files) for case in part()]

@@ -88,6 +88,21 @@ steering_vectors = steering_vectors * (positive_averages - negative_averages).no
 best_coefficient = coefficients[-1]
 best_layers = list(range(model.cfg.n_layers))
 '''),
+    ("1.1", "a name that a later cell rebinds", "def middle(resid):\n    return resid[0, 1:].float().mean(0)\n# %%\n" + changed("1.1", ('cache[f"blocks.{layer}.hook_resid_pre"][0, 1:].float().mean(dim=0)', 'middle(cache[f"blocks.{layer}.hook_resid_pre"])')) + "\n# %%\nchecks.task_1_1(collect_average_residuals)\n# %%\ndef middle(resid):\n    return resid.mean(dim=(0, 1))"),
+    ("1.2", "the answer is played with behind its check", changed("1.2") + "\n# %%\nchecks.task_1_2(make_steering_hooks, generate_with_steering)\n# %%\nmake_steering_hooks = lambda *a, **k: []"),
+    ("2.1", "put in by setattr, and by a decorator", changed("2.1", ("return torch.relu((x - self.b_dec) @ self.W_enc + self.b_enc)", "raise NotDone('2.1')"), ("return h @ self.W_dec + self.b_dec", "raise NotDone('2.1')")) + """
+# %%
+def encode(self, x):
+    return torch.relu((x - self.b_dec) @ self.W_enc + self.b_enc)
+setattr(SAE, 'encode', encode)
+# %%
+def add_to(cls):
+    return lambda function: setattr(cls, function.__name__, function)
+# %%
+@add_to(SAE)
+def decode(self, h):
+    return h @ self.W_dec + self.b_dec
+"""),
     ("2.1", "einsum and F.relu", changed("2.1", ("torch.relu((x - self.b_dec) @ self.W_enc + self.b_enc)", "nn.functional.relu(torch.einsum('...i,ij->...j', x - self.b_dec, self.W_enc) + self.b_enc)"), ("h @ self.W_dec + self.b_dec", "nn.functional.linear(h, self.W_dec.T, self.b_dec)"))),
     ("2.1", "methods put in afterwards", changed("2.1", ("return torch.relu((x - self.b_dec) @ self.W_enc + self.b_enc)", "raise NotDone('2.1')")) + '''
 # %%
@@ -107,6 +122,8 @@ class SAE(Base):
     mse = nn.functional.mse_loss(x_hat, x, reduction="none").sum(dim=1)
     return torch.mean(mse + l1_coefficient * torch.norm(h, p=1, dim=1))
 '''),
+    ("2.2", "two star imports", "from torch.nn.functional import *\n# %%\nfrom math import *\n# %%\ndef sae_loss(x, x_hat, h, c):\n    return mse_loss(x_hat, x, reduction='sum') / len(x) + c * h.abs().sum() / len(x)"),
+    ("2.2", "an edited stub behind", changed("2.2") + "\n# %%\n# my notes\ndef sae_loss(\n    x: Float[Tensor, \"n d_in\"], x_hat: Float[Tensor, \"n d_in\"], h: Float[Tensor, \"n d_sae\"], l1_coefficient: float\n) -> Float[Tensor, \"\"]:\n    \"\"\"Squared error per token plus the weighted L1 norm of the latents per token.\"\"\"\n    raise NotDone(\"2.2\")"),
     ("2.2", "under a magic", "%%time\n" + changed("2.2")),
     ("2.2", "sums divided by the number of tokens", '''def l1(h): return h.abs().sum() / len(h)
 # %%
@@ -115,6 +132,7 @@ def sae_loss(a, b, latents, lam):
     error = ((a - b) ** 2).sum() / a.shape[0]
     return (error + lam * l1(latents)).reshape(1)
 '''),
+    ("2.3", "a hyperparameter that the bonus rebinds", "lam = 1.3\n# %%\ndef my_loss(x, x_hat, h):\n    return ((x - x_hat) ** 2).sum(-1).mean() + lam * h.abs().sum(-1).mean()\ntorch.manual_seed(0)\nmy_sae = SAE(d_model, 4 * d_model)\nmy_history = sae.train(my_sae, train_middle, my_loss, sae.TrainConfig(steps=150, batch_size=sizes.batch_size, lr=3e-3))\n# %%\nchecks.task_2_3(model, my_sae, test_middle, quick)\n# %%\nlam = 500.0"),
     ("2.3", "another architecture", '''torch.manual_seed(3)
 my_sae = sae.TopK(d_model, 4 * d_model, k=min(40, d_model // 4))
 my_history = sae.train(my_sae, train_middle, config=sae.TrainConfig(steps=sizes.relu_steps * 2, batch_size=sizes.batch_size, lr=3e-3))
@@ -157,6 +175,7 @@ my_sae = Little(inner).eval().requires_grad_(False)
     return torch.stack(rows) if rows else torch.empty(0, dtype=torch.long)
 '''),
     ("2.6", "a new tensor, numpy numbers", changed("2.6", ("        resid[:, -1, :] += direction.to(resid)\n        return resid", "        pushed = resid.clone()\n        pushed[:, -1] = pushed[:, -1] + direction\n        return pushed")) + "\nimport numpy as np\nbonus_latent, bonus_coefficient = np.int64(bonus_latent), np.float64(bonus_coefficient)"),
+    ("2.6", "a hook that looks at its name", changed("2.6", ("        resid[:, -1, :] += direction", "        assert hook.name == middle_name\n        resid[:, -1, :] += direction"))),
     ("2.7", "longer training from the start", '''torch.manual_seed(1)
 bonus_sae = sae.TopK(d_model, 8 * d_model, k=reference.k)
 bonus_history = sae.train(bonus_sae, train_middle, config=sae.TrainConfig(steps=4 * sizes.steps, batch_size=2 * sizes.batch_size, lr=3e-3))
@@ -208,8 +227,21 @@ def _only_answers(content: dict) -> dict:
     return cells_of(content, lambda cell: cell["metadata"].get("homework", {}).get("role") == "solution")
 
 
+def _own_doses(content: dict) -> dict:
+    """A given cell with doses of one's own, as the notebook invites to."""
+    old = "coefficients = [-0.3, -0.2, -0.15, -0.1, 0.1, 0.15, 0.2, 0.3]"
+    return {**content, "cells": [{**cell, "source": cell["source"].replace(old, "coefficients = [-0.4, -0.25, 0.25, 0.4]")} for cell in content["cells"]]}
+
+
+def _one_file() -> list:
+    first, second = book(FIRST), book(SECOND)
+    return [{**first, "cells": [*first["cells"], *second["cells"]]}]
+
+
 WHOLE: list[tuple[str, Callable[[], list]]] = [
     ("the solutions themselves", lambda: _both(lambda content: content)),
+    ("doses of one's own", lambda: _both(_own_doses)),
+    ("both notebooks in one file", _one_file),
     ("metadata and ids gone", lambda: _both(_without_metadata)),
     ("extra cells, broken and loud ones", lambda: _both(_extra_cells)),
     ("CRLF", lambda: _both(lambda content: json.dumps({**content, "cells": [{**c, "source": c["source"].replace("\n", "\r\n")} for c in content["cells"]]}))),
@@ -229,6 +261,6 @@ def right() -> list[tuple[str, Callable[[], list], tuple[str, ...]]]:
     single = []
     for task, what, source in ANSWERS:
         name = FIRST if task[0] == "1" else SECOND
-        needed = {"1.3": {"1.1": solutions()["1.1"]}}.get(task, {})
+        needed = {"1.3": {"1.1": solutions()["1.1"]}, "2.3": {"2.1": solutions()["2.1"]}}.get(task, {})
         single.append((f"{task} {what}", lambda n=name, a={**needed, task: source}: [book(n, a, solved=False)], (task,)))
     return single + [(what, make, CODE_TASKS) for what, make in WHOLE]
