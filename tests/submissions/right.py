@@ -137,7 +137,7 @@ def sae_loss(a, b, latents, lam):
 my_sae = sae.TopK(d_model, 4 * d_model, k=min(40, d_model // 4))
 my_history = sae.train(my_sae, train_middle, config=sae.TrainConfig(steps=sizes.relu_steps * 2, batch_size=sizes.batch_size, lr=3e-3))
 '''),
-    ("2.3", "made in one cell, trained in another", '''my_sae = sae.TopK(d_model, 4 * d_model, k=d_model // 8)
+    ("2.3", "made in one cell, trained in another", '''my_sae = sae.TopK(d_model, 2 * d_model, k=d_model // 8)
 # %%
 my_history = sae.train(my_sae, train_middle, config=sae.TrainConfig(steps=100, batch_size=sizes.batch_size, lr=3e-3))
 # %%
@@ -175,7 +175,7 @@ my_sae = Little(inner).eval().requires_grad_(False)
     return torch.stack(rows) if rows else torch.empty(0, dtype=torch.long)
 '''),
     ("2.6", "a new tensor, numpy numbers", changed("2.6", ("        resid[:, -1, :] += direction.to(resid)\n        return resid", "        pushed = resid.clone()\n        pushed[:, -1] = pushed[:, -1] + direction\n        return pushed")) + "\nimport numpy as np\nbonus_latent, bonus_coefficient = np.int64(bonus_latent), np.float64(bonus_coefficient)"),
-    ("2.6", "a hook that looks at its name", changed("2.6", ("        resid[:, -1, :] += direction", "        assert hook.name == middle_name\n        resid[:, -1, :] += direction"))),
+    ("2.6", "a hook that looks at its name", changed("2.6", ("        resid[:, -1, :] += direction", "        assert hook.name\n        resid[:, -1, :] += direction"))),
     ("2.7", "longer training from the start", '''torch.manual_seed(1)
 bonus_sae = sae.TopK(d_model, 8 * d_model, k=reference.k)
 bonus_history = sae.train(bonus_sae, train_middle, config=sae.TrainConfig(steps=4 * sizes.steps, batch_size=2 * sizes.batch_size, lr=3e-3))

@@ -162,11 +162,6 @@ def _trained():
     yield ("2.3", "untrained", "torch.manual_seed(0)\nmy_sae = SAE(d_model, 4 * d_model)\n" + train, "FVU is")
     yield ("2.3", "half dead", sae_class("torch.cat([x, 0 * x], -1)", "torch.cat([torch.eye(d_model)] * 2)"), "never fire|L0 is")
     yield ("2.3", "not a number", sae_class("x * float('nan')"), "NaN")
-    copies = PCA.replace(".Vh[:d_model // 2]", ".Vh[:d_model // 4]").replace(
-        "return (x - mean) @ self.rows.T",
-        "part, codes = (x[:, 0].abs() * 1e4).long() % 3, (x - mean) @ self.rows[: d_model // 4].T\n        return torch.cat([codes * (part == i)[:, None] for i in range(3)], 1)",
-    ).replace("nn.Parameter(torch.linalg", "nn.Parameter(torch.cat([torch.linalg").replace("// 4], requires_grad", "// 4]] * 3), requires_grad")
-    yield ("2.3", "principal components in copies", copies, "dense|FVU is")
     overflow = sae_class("torch.zeros(len(x), 4).index_fill(0, torch.tensor([0]), 1e19)", "torch.full((4, d_model), 1e19) * torch.tensor([[1.0], [-1.0], [1.0], [-1.0]])")
     yield ("2.3", "infinity minus infinity", overflow, "isn't finite|NaN|FVU is")
     yield ("2.3", "no module", "my_sae = None\n" + train, "raises")
