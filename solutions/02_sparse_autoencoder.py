@@ -536,22 +536,22 @@ Browser(latent_pages).show()
 # <!-- BEGIN SOLUTION -->
 # *(Numbers depend on the run; these are readings of the figures above, smollm2, text `written`.)*
 #
-# **Latent 3108** fires on names of months inside dates. For: "Wednesday,[ March] 22.", "TOKYO, Tuesday,[ March] 9".
-# Against: all five top contexts are March, four of them behind a weekday, so from them alone it could as well be "March",
-# or the place behind "Wednesday,". The rule decides: among the 21 months of the held-out lines is one March, so a latent
-# for March alone would reach an F1 of 0.09, and this one has 0.79. But 21 tokens are few, and it was picked on them.
-# Fairly sure.
+# **Latent 602** fires on "most" as a superlative. For: "those who need it[ most].", "the people that needed them[ most],
+# namely". Against: the label that it is best for is "superlative" (F1 0.81), but all five contexts are one word, four of them
+# behind "need" or "needed", so from them alone it could be "need it most". "biggest" lights up too, more weakly, in "the
+# biggest,[ most] beautiful": that speaks for superlatives. It would prove me wrong if it were silent on "the oldest house".
+# Fairly sure of the word, unsure of the class.
 #
-# **Latent 2016**, to which no label pointed, fires on "when" behind the year in which a story begins. For: "railways
-# begins in 1824[ when] John Smith", "begins in 1897,[ when] a British-Indian entrepreneur". Against: all five contexts
-# are one formula of this text, "begins in …", so I can't tell the year from the beginning; and the words behind it light
-# up as well ("the first", "entrepreneur"), which fits "a story begins" better than "when". It would prove me wrong if it
-# fired on "when I was a child". Sure of the formula, unsure of the meaning.
+# **Latent 2829**, to which no label pointed, fires on "so" that begins a purpose. For: "what I know[ so] that others may
+# understand", "sunlight available[ so] as to grow". Against: "just enough[ so] that there is no unpleasant" is a degree
+# rather than a purpose, and "enough" lights up before "so" once, so it may be any "so" that a clause follows. Three of the
+# five go on with "that", but "decided to create one[ so] he didn't have to" doesn't. I haven't tested whether "so happy"
+# stays silent, which it must. Fairly sure.
 #
-# **Latent 51**, to which no label pointed either, fires on "read" where a written text is about to be quoted. For: "the
-# headline[ read].", "It[ read], "Imperio". Against: "thesis[ statement]" stands among the five, is no verb, and nothing is
-# quoted behind it, so "a piece of writing is named" may be nearer; and I haven't tested whether "I read a book" stays
-# silent, which it must. Fairly sure.
+# **Latent 662**, to which no label pointed either, fires on "coin". For: "The first major[ coin] was minted around", "made
+# its first[ coin] — one dollar". Against: "Mint" and "minted" light up as well, so "metal money" may be nearer than the word;
+# and all five are "coin" in the singular. "coins" tells the two apart, and "to coin a phrase" would have to stay silent. Sure of
+# the topic.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="2.5" role="rubric"
