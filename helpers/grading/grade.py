@@ -129,7 +129,7 @@ def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Fa
         plan = submission.plan(task.id, wanted, submission.check_of(task.id))
         last = submission.plan(task.id, wanted)
     except RecursionError:
-        return _mark(task, "not found", note="The cells need each other in too long a chain.")
+        return _mark(task, "wrong", note="The cells need each other in too long a chain.")
     mark = _by_plan(task, notebook, submission, plan, facts, sessions)
     if mark.outcome != "right" and last != plan:  # the answer may have been mended behind its check
         other = _by_plan(task, notebook, submission, last, facts, sessions)

@@ -131,7 +131,7 @@ def _stallers():
     yield _edited("megabytes of source", lambda cells: [*cells, *(code(f"# {i}\n" + "x = 1\n" * 30000) for i in range(20))], earned=(), statuses=("unreadable", "partly"))
     yield _in_loss("shared memory", "import mmap\nm = mmap.mmap(-1, 3 << 30)\nfor i in range(0, 3 << 30, 4096): m[i] = 1")
     yield _in_loss("files in memory", "import os\nkeep = []\nfor i in range(60):\n    fd = os.memfd_create('x'); keep.append(fd)\n    for _ in range(4): os.write(fd, b'x' * (1 << 24))\nimport time; time.sleep(2)")
-    yield _in_loss("a full /dev", "with open('/dev/full-of-it', 'wb') as f:\n    while True: f.write(b'x' * (1 << 24))")
+    yield _in_loss("the device folder filled", "with open('/dev/full-of-it', 'wb') as f:\n    while True: f.write(b'x' * (1 << 24))")
 
 
 def _breakers():
