@@ -213,7 +213,8 @@ def main() -> None:
             parts.append(compare("smollm2", lines, 15, options.rounds, "smollm2, layer 15"))
     OUT.mkdir(parents=True, exist_ok=True)
     name = "harvest_growth" if options.growth else "harvest"
-    text = "\n\n".join([f"# Harvesting {len(lines)} lines", f"Measured on: {machine()}. Contestants take turns; medians.", *parts]) + "\n"
+    title = "# Harvesting into a folder" if options.growth else f"# Harvesting {len(lines)} lines. Contestants take turns; medians"
+    text = "\n\n".join([title, f"Measured on: {machine()}.", *parts]) + "\n"
     (OUT / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)
 
