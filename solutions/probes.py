@@ -2,7 +2,7 @@
 
 The questions themselves are in ``questions.py``; what is expected is what the solutions answer to the same ones. Change the
 inputs from year to year: seeds, sentences and cases may be anything, as long as the solutions' texts don't hang on a tie
-(``tests/grading/test_probes.py`` says so if they do).
+(``tests/grading/test_verdicts.py`` says so if they do).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from helpers.grading.verdicts import Probe, Question, Words, difference, integer
 sys.path.insert(0, str(Path(__file__).parent))
 from recompute import judge_dictionary, judge_dose, judge_latent  # noqa: E402
 
-# Names that a task leaves behind. A name in brackets may come from the grader's own run.
+# Names that a task leaves behind. Steering vectors may come from the grader's own run.
 WANTED = {
     "1.1": ("collect_average_residuals",),
     "1.2": ("make_steering_hooks", "generate_with_steering"),

@@ -27,7 +27,7 @@ from .course import Course, read_course
 from .marks import Marks
 from .reference import Facts, facts
 from .sandbox import ROOT, Limits, Place
-from .tables import MergeError
+from .tables import MergeError, write
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def grade_all(job: Job, handed: Sequence[Handed], results: Path, jobs: int = 1, 
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
     with tqdm(total=len(handed), initial=len(handed) - len(missing), desc="grade", unit="submission") as bar:
         for i, record in _run(job, [(i, handed[i]) for i in missing], jobs, dask):
-            _write(paths[i], record)
+            write(paths[i], json.dumps(record))
             bar.set_postfix_str(f"{handed[i].student[:20]}: {record['status']}")
             bar.update()
     return [Marks.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
@@ -127,12 +127,6 @@ def _known(job: Job) -> tuple[Facts, Course]:
     return Facts(Path(job.folder), Path(job.masters), job.place), read_course(Path(job.masters))
 
 
-def _write(path: Path, record: dict) -> None:
-    part = path.with_suffix(".tmp")
-    part.write_text(json.dumps(record), encoding="utf-8")
-    os.replace(part, path)
-
-
 def circumstances(job: Job, known: Facts) -> dict:
     """What the marks depend on, for the report."""
     return {
@@ -165,7 +159,7 @@ def _commit() -> str:
 def remember(report: Path, marks: Sequence[Marks], about: dict, masters: Path) -> None:
     """Leave in the report what ``--merge`` needs."""
     record = {"about": about, "masters": str(masters.resolve()), "marks": [each.as_json() for each in marks]}
-    _write(report / "marks.json", record)
+    write(report / "marks.json", json.dumps(record))
 
 
 def recall(report: Path) -> tuple[list[Marks], dict, Path]:

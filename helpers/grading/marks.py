@@ -55,10 +55,6 @@ class Marks:
     cpu_seconds: float = 0.0  # in the sandbox
     own_cpu_seconds: float = 0.0  # of the grader
 
-    @property
-    def total(self) -> float:
-        return round(sum(task.points for task in self.tasks), 4)
-
     def as_json(self) -> dict:
         return asdict(self)
 

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from .course import Course
 from .marks import Marks, TaskMark
-from .tables import cell, points_of
+from .tables import cell, points_of, total_of
 
 _PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -34,10 +34,9 @@ def feedback(marks: Marks, course: Course, written: dict, comments: dict) -> str
         marks=marks,
         points=points,
         most=course.most,
-        total=round(sum(value or 0 for value in points.values()), 4),
+        total=total_of(marks, course, written),
         open=any(value is None for value in points.values()),
         comments={task: comments.get((name, task), "") for task in course.tasks},
-        failed_probes=lambda task: [each for each in task.tried if each.wrong],
     )
 
 
@@ -57,7 +56,7 @@ def written_page(marks: Sequence[Marks], course: Course) -> str:
 
 def summary(marks: Sequence[Marks], course: Course, written: dict, about: dict) -> str:
     """The class on one page."""
-    totals = [sum(value or 0 for value in points_of(each, course, written).values()) for each in marks]
+    totals = [total_of(each, course, written) for each in marks]
     return _PAGES.get_template("summary.html").render(
         marks=marks,
         statuses=Counter(each.status for each in marks),

@@ -25,10 +25,8 @@ def grades(marks: Sequence[Marks], course: Course, written: dict[tuple[str, str]
     """``student,status,<task>…,total,max``: one row per student. A written task that isn't marked yet is empty."""
     rows = [("student", "status", *course.tasks, "total", "max")]
     for each in marks:
-        points = points_of(each, course, written)
-        total = sum(value for value in points.values() if value is not None)
-        cells = ["" if value is None else f"{value:g}" for value in points.values()]
-        rows.append((cell(each.student), each.status, *cells, f"{round(total, 4):g}", f"{course.most:g}"))
+        cells = ["" if value is None else f"{value:g}" for value in points_of(each, course, written).values()]
+        rows.append((cell(each.student), each.status, *cells, f"{total_of(each, course, written):g}", f"{course.most:g}"))
     return _csv(rows)
 
 
@@ -42,6 +40,11 @@ def points_of(marks: Marks, course: Course, written: dict[tuple[str, str], float
         else:
             result[name] = found.get(name, 0.0)
     return result
+
+
+def total_of(marks: Marks, course: Course, written: dict[tuple[str, str], float]) -> float:
+    """Points of all tasks; what nobody has marked counts as nothing."""
+    return round(sum(value or 0.0 for value in points_of(marks, course, written).values()), 4)
 
 
 def written_table(marks: Sequence[Marks], course: Course, before: Sequence[dict]) -> str:
@@ -126,7 +129,7 @@ def canvas(marks: Sequence[Marks], course: Course, written: dict, title: str) ->
     rows = [header, ("    Points Possible", "", "", "", "", f"{course.most:g}")]
     for each in marks:
         name, number = _name_and_id(each.student)
-        rows.append((cell(name), number, "", "", "", _total(each, course, written)))
+        rows.append((cell(name), number, "", "", "", f"{total_of(each, course, written):g}"))
     return _csv(rows)
 
 
@@ -135,12 +138,8 @@ def moodle(marks: Sequence[Marks], course: Course, written: dict) -> str:
     rows = [("Identifier", "Full name", "Grade")]
     for each in marks:
         name, number = _name_and_id(each.student)
-        rows.append((f"Participant {number}" if number else "", cell(name), _total(each, course, written)))
+        rows.append((f"Participant {number}" if number else "", cell(name), f"{total_of(each, course, written):g}"))
     return _csv(rows)
-
-
-def _total(marks: Marks, course: Course, written: dict) -> str:
-    return f"{round(sum(value or 0 for value in points_of(marks, course, written).values()), 4):g}"
 
 
 def _name_and_id(student: str) -> tuple[str, str]:
