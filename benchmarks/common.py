@@ -73,7 +73,8 @@ class _Peak(threading.Thread):
         return (self.peak - self.start_rss) / 1e6
 
 
-def turn(contestant: Callable[[], int]) -> Turn:
+def turn(contestant: Callable[[], int | Turn]) -> Turn:
+    """Let it run: it returns its number of units, or, from a process of its own, the whole turn."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -82,12 +83,15 @@ def turn(contestant: Callable[[], int]) -> Turn:
     peak.start()
     wall, cpu = time.perf_counter(), time.process_time()
     units = contestant()
+    if isinstance(units, Turn):
+        peak.megabytes()
+        return units
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return Turn(units, time.perf_counter() - wall, time.process_time() - cpu, peak.megabytes())
 
 
-def race(contestants: dict[str, Callable[[], int]], rounds: int = 3, title: str = "bench") -> list[Row]:
+def race(contestants: dict[str, Callable[[], int | Turn]], rounds: int = 3, title: str = "bench") -> list[Row]:
     """Let everyone run ``rounds`` times, in turns, after a turn that doesn't count."""
     turns: dict[str, list[Turn]] = {name: [] for name in contestants}
     with tqdm(total=(rounds + 1) * len(contestants), desc=title) as bar:

@@ -11,8 +11,6 @@ import argparse
 import contextlib
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,25 +21,23 @@ import psutil
 from benchmarks.common import OUT, machine
 from helpers.grading.__main__ import main as grade
 from tests import tiny
+from tests.grading.cluster import cluster
 from tests.submissions import books
 from tests.submissions.hostile import hostile
-from tests.submissions.wrong import wrong
+from tests.submissions.wrong import by_task
 
 LIMITS = ["--cell-seconds", "20", "--limit-seconds", "60", "--memory-gib", "2"]
 
 
 def build_class(folder: Path, students: int) -> None:
     """Ten kinds in turn: four right, three wrong, two blank, one hostile."""
-    by_task: dict[str, list[str]] = {}
-    for task, _, source, _ in wrong():
-        by_task.setdefault(task, []).append(source)
-    attacks = hostile()
+    mistakes, attacks = by_task(), hostile()
     for number in range(students):
         student, kind = folder / f"student {number:03}", number % 10
         if kind == 9:
             attacks[(number // 10 * 5) % len(attacks)].put(student)
             continue
-        answers = {task: sources[number % len(sources)] for task, sources in by_task.items()} if kind in (4, 5, 6) else {}
+        answers = {task: sources[number % len(sources)] for task, sources in mistakes.items()} if kind in (4, 5, 6) else {}
         for name in books.NAMES:
             mine = {task: source for task, source in answers.items() if books.name_of(task) == name}
             books.put(student, books.book(name, mine, solved=kind < 7), name)
@@ -71,33 +67,6 @@ def _in_sandbox(process: psutil.Process) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def cluster(report: Path, kill_after: int):
-    """A scheduler and two workers; one worker is killed once so many submissions are done."""
-    file = report.parent / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    run = [sys.executable, "-m"]
-    scheduler = subprocess.Popen([*run, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file, "--no-dashboard"], **quiet)
-    one = [*run, "distributed.cli.dask_worker", "--scheduler-file", file, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
-    workers = [subprocess.Popen(one, **quiet) for _ in range(2)]
-    while not file.exists():
-        time.sleep(0.2)
-
-    def kill() -> None:
-        while len(list((report / "results").glob("*.json"))) < kill_after:
-            time.sleep(0.2)
-        workers[0].kill()
-        workers[0].wait()
-        workers.append(subprocess.Popen(one, **quiet))  # as a cluster's manager would
-
-    threading.Thread(target=kill, daemon=True).start()
-    try:
-        yield json.loads(file.read_text())["address"]
-    finally:
-        for process in (*workers, scheduler):
-            process.kill()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--students", type=int, default=200)
@@ -120,7 +89,7 @@ def main() -> None:
         _write(options.students, lines)
         if options.dask:
             started = time.monotonic()
-            with cluster(root / "there", options.students // 3) as address:
+            with cluster(root, root / "there", options.students // 3) as (address, _):
                 assert grade(["grade", str(root / "class"), "--report", str(root / "there"), "--dask", address, *common]) == 0
             same = (root / "here" / "grades.csv").read_bytes() == (root / "there" / "grades.csv").read_bytes()
             lines.append(f"| Dask, two workers, one killed in the middle | {time.monotonic() - started:.0f} s; grades.csv {'the same, byte for byte' if same else 'DIFFERS'} |")

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.common import OUT, Row, machine, race, table
+from benchmarks.common import OUT, Row, Turn, machine, race, table
+from benchmarks.peers import PEERS, PeerError, ask, environment
 from helpers import data, harvest, load_model
 from helpers.caching import BATCH_TOKENS, batches
 from tests.gpt2 import random_gpt2
@@ -31,18 +32,18 @@ class _Enough(Exception):
     pass
 
 
-def contestants(folder: str, lines: list[str], layer: int) -> dict[str, Callable[[], int]]:
+def contestants(folder: str, lines: list[str], layer: int) -> dict[str, Callable[[], int | Turn]]:
     """Each returns the number of tokens that it harvested, BOS left out."""
     from transformers import AutoModelForCausalLM
 
-    name = f"blocks.{layer}.hook_resid_pre"
+    name, before = f"blocks.{layer}.hook_resid_pre", f"blocks.{layer - 1}.hook_resid_post"  # the same values
     bridge, half = load_model(folder), load_model(folder, dtype=torch.bfloat16)
     plain = AutoModelForCausalLM.from_pretrained(bridge_folder(folder)).eval()
     rows = [bridge.to_tokens(line)[0, :CONTEXT] for line in lines]
     tokens = sum(len(row) - 1 for row in rows)
     return {
         "original: a line at a time, everything cached": lambda: _original(bridge, rows, name),
-        "TransformerBridge, filter and stop": lambda: _filtered(bridge, rows, name, layer),
+        "TransformerBridge, filter and stop": lambda: _filtered(bridge, rows, before, layer),
         "Hugging Face, output_hidden_states, 8 at a time": lambda: _hidden_states(plain, rows, layer),
         "Hugging Face, early stop, sorted": lambda: _early(plain, rows, layer),
         "ours, fp32": lambda: _ours(bridge, lines, name, tokens),
@@ -108,6 +109,18 @@ def _early(model, rows, layer) -> int:
     return total
 
 
+def _store(folder: str, lines: list[str], name: str) -> dict[str, Callable[[], Turn]]:
+    """SAELens' store, in an environment and a process of its own; nothing where that isn't."""
+    peer = next(peer for peer in PEERS if peer.name == "sae-lens")
+    try:
+        python = environment(peer)
+    except PeerError as error:
+        print(f"Skipped: {error}", file=sys.stderr)
+        return {}
+    task = {"folder": folder, "hook": name, "lines": lines, "context": CONTEXT, "batch_tokens": BATCH_TOKENS}
+    return {"sae-lens' store": lambda: Turn(**ask(python, "saelens_store.py", **task))}
+
+
 def _ours(model, lines, name, tokens) -> int:
     found = harvest(model, lines, name, context=CONTEXT, too_long="cut", progress=False)
     assert len(found) == tokens
@@ -143,6 +156,8 @@ def _rate(small: int, large: int, dtype: torch.dtype) -> float:
 
 def compare(folder: str, lines: list[str], layer: int, rounds: int, title: str) -> str:
     runners = contestants(folder, lines, layer)
+    if folder != "smollm2":  # which SAELens' version of TransformerLens doesn't load from a folder
+        runners |= _store(folder, lines, f"blocks.{layer}.hook_resid_pre")
     rows = race(runners, rounds, title)
     model = load_model(folder)
     mean_length = rows[0].units / len(lines)

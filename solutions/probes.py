@@ -122,9 +122,13 @@ def _same_push(answer: Words, expected: Words, facts) -> str:
     return difference(numbers(answer, "pushed"), numbers(expected, "pushed"), "what the hook adds")
 
 
+def dictionary_questions(name: str) -> tuple[Question, ...]:
+    """For the decoder of the SAE of this name, and for its latents on hidden activations."""
+    return Question("dictionary", {"name": name}, "sizes"), Question("latents", {"name": name}, "hidden")
+
+
 def _dictionary(task: str, name: str, tried: str) -> Probe:
-    questions = (Question("dictionary", {"name": name}, "sizes"), Question("latents", {"name": name}, "hidden"))
-    return Probe(task, "outcome", tried, 1.0, questions, judge_dictionary)
+    return Probe(task, "outcome", tried, 1.0, dictionary_questions(name), judge_dictionary)
 
 
 _DOZEN = list(range(20, 32))

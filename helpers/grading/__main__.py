@@ -11,10 +11,10 @@ from pathlib import Path
 from . import batch, checking, handout, pages, tables
 from .collect import CollectError, collect
 from .course import Course
+from .isolation import Limits, Place, SandboxError, demand
 from .marks import Marks
 from .masters import ReleaseError
 from .reference import FactsError
-from .sandbox import Limits, Place, SandboxError, demand
 
 
 def main(arguments: list[str] | None = None) -> int:

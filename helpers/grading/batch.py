@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 from . import grade as grading
 from .collect import Handed
 from .course import Course, read_course
+from .isolation import ROOT, Limits, Place
 from .marks import Marks
 from .reference import Facts, facts
-from .sandbox import ROOT, Limits, Place
 from .tables import MergeError, write
 
 

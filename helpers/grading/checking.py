@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 from .choosing import Submission, squeeze
+from .isolation import Limits, Place, available
 from .marks import STOPPED
 from .names import names_of
 from .reading import Cell, Unreadable, read_notebook
-from .sandbox import Broken, Limits, Place, Session, available
+from .sandbox import Broken, Session
 
 Wanted = dict[str, list[str]]
 

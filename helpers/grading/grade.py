@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from .choosing import Plan, Submission
 from .collect import Handed
 from .course import Course, Notebook
+from .isolation import Limits
 from .marks import STOPPED, Marks, TaskMark, Tried
 from .masters import Task
 from .reading import Cell, Unreadable, read_notebook
 from .reference import Facts
-from .sandbox import Broken, Limits, Session
+from .sandbox import Broken, Session
 from .verdicts import BadAnswer, Probe, read_answer
 
 

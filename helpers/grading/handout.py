@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from .sandbox import ROOT
+from .isolation import ROOT
 
 FILES = ("README.md", "LICENSE", "Makefile", "environment.yml", "requirements.txt", "requirements-model.txt", "pyproject.toml")
 FOLDERS = ("notebooks", "helpers")

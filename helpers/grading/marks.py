@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 # Of a submission. "graded": every task was looked at; "partly": the sandbox had to be stopped, or a notebook is missing or
 # unreadable; "blank": nothing was answered; "unreadable": no notebook can be read; "failed": the grader itself failed.
 STATUSES = ("graded", "partly", "blank", "unreadable", "failed")
-# Of a task. "stopped": too much time, memory or processes, or the process ended itself.
-OUTCOMES = ("right", "partly right", "wrong", "untouched", "not found", "stopped", "to be marked")
+# Why a task was stopped: too much time, memory or processes, or the process ended itself.
 STOPPED = {
     "time": "it ran longer than the time limit",
     "memory": "it took more memory than the limit",
@@ -30,7 +29,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class TaskMark:
-    """One task. ``says``: the notebook's own check, on inputs that everyone sees; ``note``: what else to know."""
+    """One task. ``outcome``: "right", "partly right", "wrong", "untouched", "not found", "stopped" or "to be marked". ``says``: the notebook's own check, on inputs that everyone sees; ``note``: what else to know."""
 
     task: str
     outcome: str

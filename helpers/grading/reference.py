@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -29,9 +29,9 @@ from filelock import FileLock
 from safetensors.torch import save
 
 from .choosing import Submission, squeeze
+from .isolation import ROOT, Place
 from .masters import find_masters, read_master
 from .reading import Cell
-from .sandbox import ROOT, Place
 
 HIDDEN_TOKENS = {"full": 6000, "quick": 1500}  # about so many
 BEGINNING, HIDDEN_NEW = 6, 64  # tokens of a line that the model is given, and that it writes
@@ -135,8 +135,8 @@ def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache
     """
     cache = cache or default_cache()
     folder = cache / fingerprint(masters, place)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".lock"):
         if not folder.is_dir():
             say("Running the solutions once, to know what is right (minutes; kept for the next time) …")
             part = Path(tempfile.mkdtemp(dir=folder.parent, prefix="part-"))
@@ -203,7 +203,7 @@ def _make(masters: Path, out: Path) -> None:
         _record(found, record)
         if "middle" in found:
             expected["hidden"] = _hidden(found, probes.HIDDEN_SEED)
-            expected["reference"] = _dictionary(scope, found, "reference", expected["hidden"])
+            expected["reference"] = _answers(scope, found, probes.dictionary_questions("reference"), expected["hidden"])
         for probe in probes.PROBES:
             if all(name in found for name in probes.WANTED[probe.task]):
                 expected[probe.key] = _answers(scope, found, probe.questions, expected.get("hidden"))
@@ -238,7 +238,6 @@ def _record(found: dict, record: dict) -> None:
         new_tokens=setting.sizes.new_tokens,
         dtype=str(setting.dtype).removeprefix("torch."),
         middle_name=found.get("middle_name", record.get("middle_name", "")),
-        settings={**{name: str(value) for name, value in asdict(setting).items()}},
     )
 
 
@@ -257,13 +256,6 @@ def _hidden(found: dict, seed: int) -> np.ndarray:
     acts = harvest(model, [each.full_text for each in written], middle.hook_name, model.cfg.n_ctx, "cut", progress=False)
     acts = acts[acts.positions > BEGINNING].without_sinks()
     return acts.values.float().numpy()
-
-
-def _dictionary(scope: dict, found: dict, name: str, hidden: np.ndarray) -> dict:
-    answers: dict = {}
-    for question, which in (("dictionary", "sizes"), ("latents", "hidden")):
-        answers |= _ask(scope, found, question, {"name": name}, which, hidden)
-    return answers
 
 
 def _answers(scope: dict, found: dict, questions, hidden) -> dict:

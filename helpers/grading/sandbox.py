@@ -1,49 +1,23 @@
-"""Where a submission's code runs: bubblewrap around :mod:`helpers.grading.worker`, with limits and a watchdog.
-
-Inside there is a read-only system, this Python, ``helpers`` without ``helpers.grading``, the model, and a small ``/tmp``;
-no network, no other processes, no solutions, no other submission, and nothing of the host that can be written to.
-"""
+"""Where a submission's code runs: :mod:`helpers.grading.worker` inside of :mod:`helpers.grading.isolation`, with a watchdog."""
 
 from __future__ import annotations
 
 import json
 import os
 import selectors
-import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import psutil
-from huggingface_hub import constants
 
-from . import worker
+from . import isolation, worker
+from .isolation import GIB, Limits, Place
 
-ROOT = Path(__file__).resolve().parents[2]  # of the course
-GIB = 1 << 30
 MAX_TEXT, MAX_BLOB = 4 << 20, 128 << 20  # bytes of one answer
 WATCH_EVERY = 0.1  # seconds
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one submission may use."""
-
-    seconds: float = 900.0  # in all
-    cell_seconds: float = 300.0  # for one cell, or one question
-    memory_gib: float = 6.0  # of all its processes together
-    disk_mib: int = 512  # of /tmp
-    processes: int = 64
-
-
-class SandboxError(RuntimeError):
-    """No sandbox can be had; the message says what to do."""
 
 
 class Broken(Exception):
@@ -52,36 +26,6 @@ class Broken(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a sandbox shows: the settings of the homework and files that are only read."""
-
-    model: str
-    text: str
-    budget: str
-    threads: int
-    files: tuple[str, ...] = ()
-    sandboxed: bool = True
-
-
-def available() -> bool:
-    """Whether bubblewrap is there and may make namespaces on this machine."""
-    if shutil.which("bwrap") is None:
-        return False
-    probe = ["bwrap", *_isolation(Limits()), "--ro-bind", "/usr", "/usr", *_links(), "true"]
-    return subprocess.run(probe, capture_output=True, timeout=30).returncode == 0
-
-
-def demand(sandboxed: bool) -> None:
-    """Raise :class:`SandboxError` when a sandbox is wanted and can't be had."""
-    if sandboxed and not available():
-        why = "isn't installed" if shutil.which("bwrap") is None else "may make no namespaces here"
-        raise SandboxError(
-            f"bubblewrap {why}, and without it submissions could read, change and delete what you can: install the "
-            "package 'bubblewrap' (Debian, Ubuntu, Fedora), or pass --no-sandbox if you trust every submission."
-        )
 
 
 class Session:
@@ -94,7 +38,7 @@ class Session:
         self.limits, self.broken = limits, ""
         self.until = until or time.monotonic() + limits.seconds
         self._folder = tempfile.TemporaryDirectory(prefix="grade-") if not place.sandboxed else None
-        command, environment = _command(place, limits, self._folder and self._folder.name)
+        command, environment = isolation.command(place, limits, self._folder and self._folder.name)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
             cwd=self._folder.name if self._folder else "/", start_new_session=True, bufsize=0,
@@ -252,72 +196,3 @@ def _memory(process: psutil.Process, files: dict[tuple[int, int], int]) -> int:
         except OSError:
             continue
     return own
-
-
-def _command(place: Place, limits: Limits, folder: str | None) -> tuple[list[str], dict[str, str]]:
-    """The command line of the worker, in a sandbox or without, and its environment."""
-    settings = {"alone": place.sandboxed, "limits": _process_limits(limits, place.sandboxed)}
-    home = folder or "/tmp"
-    environment = {
-        "HOMEWORK_MODEL": place.model, "HOMEWORK_TEXT": place.text, "HOMEWORK_BUDGET": place.budget,
-        "OMP_NUM_THREADS": str(place.threads), "MKL_NUM_THREADS": str(place.threads),
-        "HOME": home, "TMPDIR": home, "IPYTHONDIR": f"{home}/.ipython", "MPLCONFIGDIR": f"{home}/.mpl",
-        "XDG_CACHE_HOME": str(_cache_root()), "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TQDM_DISABLE": "1",
-    }  # fmt: skip
-    run = [sys.executable, "-s", "-P", worker.__file__, json.dumps(settings)]
-    if not place.sandboxed:
-        return run, environment
-    variables = [part for name, value in environment.items() for part in ("--setenv", name, value)]
-    return ["bwrap", *_isolation(limits), *_files(place), *variables, *run], {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
-
-
-def _process_limits(limits: Limits, sandboxed: bool) -> dict[str, int]:
-    # Address space is far more than memory: torch reserves several GiB and maps the model.
-    found = {"AS": int(limits.memory_gib * GIB) + 16 * GIB, "FSIZE": limits.disk_mib << 20, "NOFILE": 1024}
-    if sandboxed:  # outside of a user namespace the limit would count all the user's processes
-        found["NPROC"] = 8 * limits.processes  # threads count, too
-    return found
-
-
-def _isolation(limits: Limits) -> list[str]:
-    size = str(limits.disk_mib << 20)
-    return [
-        "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns", "--cap-drop", "ALL",
-        "--die-with-parent", "--new-session", "--clearenv", "--hostname", "homework",
-        "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp",
-    ]  # fmt: skip
-
-
-def _files(place: Place) -> list[str]:
-    """Read-only: the system, this Python, the course's ``helpers`` but not its grading, the model, files that are named."""
-    system = ["/usr", "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/passwd"]
-    ours = [sys.prefix, sys.base_prefix, str(ROOT / "helpers"), *place.files, *(path for path in (place.model, place.text) if Path(path).exists())]
-    ours += map(str, _cache_root().glob("mechinterp-homework/smollm2-*"))
-    if "gpt2" in place.model or "wikitext" in place.text:
-        ours.append(constants.HF_HUB_CACHE)
-    arguments = [*_links(), *(part for path in system for part in ("--ro-bind-try", path, path))]
-    arguments += ["--tmpfs", str(ROOT)]  # in case that the course lies in what is shown of the system
-    for path in dict.fromkeys(os.path.abspath(path) for path in ours):
-        if path not in system:
-            arguments += ["--ro-bind-try", path, path]
-    hidden = str(ROOT / "helpers" / "grading")
-    arguments += ["--tmpfs", hidden, "--ro-bind", worker.__file__, worker.__file__]
-    return [*arguments, "--remount-ro", hidden, "--remount-ro", str(ROOT), "--remount-ro", "/"]
-
-
-def _links() -> list[str]:
-    """``/bin``, ``/lib`` and others are links into ``/usr`` on most systems, folders on some."""
-    return [part for path in _top_level() for part in _bind(path)]
-
-
-def _top_level() -> Iterator[Path]:
-    yield from (path for path in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")) if path.exists())
-
-
-def _bind(path: Path) -> list[str]:
-    return ["--symlink", os.readlink(path), str(path)] if path.is_symlink() else ["--ro-bind", str(path), str(path)]
-
-
-def _cache_root() -> Path:
-    return Path(platformdirs.user_cache_dir()).resolve()

@@ -200,7 +200,6 @@ def _describe(error: BaseException) -> dict:
     return {
         "type": type(error).__name__[:80],
         "message": str(error)[:2000],
-        "task": str(getattr(error, "task", "") or "")[:10],
         "line": place.lineno if place else getattr(error, "lineno", None),
         "text": (place.line or "")[:200] if place else str(getattr(error, "text", "") or "").strip()[:200],
     }

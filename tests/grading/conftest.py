@@ -11,7 +11,7 @@ from helpers.grading import reference
 from helpers.grading.collect import Handed
 from helpers.grading.course import read_course
 from helpers.grading.grade import grade
-from helpers.grading.sandbox import Limits, Place
+from helpers.grading.isolation import Limits, Place
 from tests import tiny
 from tests.grading import local
 from tests.submissions import books

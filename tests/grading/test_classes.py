@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from helpers.grading.__main__ import main
+from helpers.grading.isolation import available
 from helpers.grading.marks import STATUSES
-from helpers.grading.sandbox import available
+from tests.grading.cluster import cluster
 from tests.submissions import books
 from tests.submissions.hostile import NAMES, hostile
 from tests.submissions.right import right
-from tests.submissions.wrong import wrong
+from tests.submissions.wrong import by_task
 
 pytestmark = [pytest.mark.submissions, pytest.mark.skipif(not available(), reason="bubblewrap isn't here, or may not work")]
 FULL = {"1.1": 1, "1.2": 1, "1.3": 0.5, "2.1": 1, "2.2": 0.5, "2.3": 1, "2.4": 0.5, "2.6": 1, "2.7": 1}
@@ -102,12 +99,9 @@ def test_pages_are_escaped_and_hold_neither_inputs_nor_expected_values(hostile_c
 def test_wrong_and_right_answers_in_sandboxes(grade_class, tmp_path_factory):
     """As many wrong answers at once as there are tasks, each losing its own; and every right answer."""
     folder = tmp_path_factory.mktemp("packed")
-    by_task: dict[str, list] = {}
-    for task, _, source, _ in wrong():
-        by_task.setdefault(task, []).append(source)
-    packs = []
-    for number in range(max(map(len, by_task.values()))):
-        pack = {task: sources[number] for task, sources in by_task.items() if number < len(sources)}
+    mistakes, packs = by_task(), []
+    for number in range(max(map(len, mistakes.values()))):
+        pack = {task: sources[number] for task, sources in mistakes.items() if number < len(sources)}
         if number % 2:  # every other pack leaves the tasks of odd numbers right
             pack = {task: source for task, source in pack.items() if int(task[-1]) % 2 == 0}
         pack = {task: source for task, source in pack.items() if task not in ("2.3",) or "2.1" not in pack}
@@ -161,43 +155,13 @@ def test_what_the_marks_depend_on_stands_in_the_report(hostile_class):
     assert about["sandbox"] == "bubblewrap"
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A scheduler and two workers on loopback: (address, workers)."""
-    file = tmp_path / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": books.ROOT}
-    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
-    scheduler = subprocess.Popen([*start, "--scheduler-file", file, "--no-dashboard"], **quiet)
-    one = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", file, "--no-nanny", "--nthreads", "1", "--no-dashboard"]
-    workers = [subprocess.Popen(one, **quiet) for _ in range(2)]
-    until = time.monotonic() + 60
-    while not file.exists() and time.monotonic() < until:
-        time.sleep(0.2)
-    try:
-        yield json.loads(file.read_text())["address"], workers
-    finally:
-        for process in (*workers, scheduler):
-            process.kill()
-            process.wait()
-
-
-def test_a_dask_cluster_gives_the_same_table_also_when_a_worker_is_killed(grade_class, cluster, tmp_path_factory):
-    address, workers = cluster
+def test_a_dask_cluster_gives_the_same_table_also_when_a_worker_is_killed(grade_class, tmp_path_factory):
     folder = tmp_path_factory.mktemp("class")
-    answers = [{"2.2": source} for task, _, source, _ in wrong() if task == "2.2"]
-    for number, answer in enumerate(answers):
-        books.put(folder / f"student {number}", books.book(books.SECOND, answer, solved=False), books.SECOND)
+    for number, source in enumerate(by_task()["2.2"]):
+        books.put(folder / f"student {number}", books.book(books.SECOND, {"2.2": source}, solved=False), books.SECOND)
     _, here = grade_class(folder, "--jobs", "2", "--threads", "1")
     report = tmp_path_factory.mktemp("cluster")
-
-    def kill_one() -> None:
-        while len(list((report / "results").glob("*.json"))) < 2:
-            time.sleep(0.1)
-        workers[0].kill()
-
-    killer = threading.Thread(target=kill_one, daemon=True)
-    killer.start()
-    grade_class(folder, "--dask", address, "--threads", "1", report=report)
-    killer.join(1)
-    assert workers[0].poll() is not None  # it was killed in the middle
+    with cluster(tmp_path_factory.mktemp("scheduler"), report, kill_after=2) as (address, victim):
+        grade_class(folder, "--dask", address, "--threads", "1", report=report)
+        assert victim.poll() is not None  # it was killed in the middle
     assert (report / "grades.csv").read_bytes() == (here / "grades.csv").read_bytes()

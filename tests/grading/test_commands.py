@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 
-from helpers.grading import handout, sandbox
+from helpers.grading import handout, isolation
 from helpers.grading.__main__ import main
-from helpers.grading.release import leaks, build_solution, build_student
+from helpers.grading.release import build_solution, build_student, leaks
 from tests.submissions import books
 
 
@@ -60,7 +60,7 @@ def test_errors_say_what_to_do(arguments, capsys, tmp_path, monkeypatch):
 
 
 def test_without_a_sandbox_nothing_runs(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
+    monkeypatch.setattr(isolation.shutil, "which", lambda name: None)
     assert main(["grade", str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert "bubblewrap isn't installed" in said and "--no-sandbox" in said

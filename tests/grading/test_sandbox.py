@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.grading.sandbox import Broken, Limits, Place, Session, available
+from helpers.grading.isolation import Limits, Place, available
+from helpers.grading.sandbox import Broken, Session
 from tests.submissions import books
 
 pytestmark = pytest.mark.skipif(not available(), reason="bubblewrap isn't here, or may not work")

@@ -126,7 +126,7 @@ def _stallers():
     yield _answers("replies in advance, and then nothing", {"2.3": "my_sae = None\n" + forged})
     yield _edited("hundreds of magics", lambda cells: [*cells, code("!ls\n" * 501)])
     yield _edited("an endless sum", lambda cells: [*cells, code("x = " + "+".join(["1"] * 5000)), code("a" + ".b" * 3000)])
-    chain = [code(f"sae_loss = x0 and sae_loss" if i == 0 else f"x{i - 1} = x{i}") for i in range(900)]
+    chain = [code("sae_loss = x0 and sae_loss" if i == 0 else f"x{i - 1} = x{i}") for i in range(900)]
     yield _edited("a long chain", lambda cells: [*cells, *chain], earned=())
     yield _edited("megabytes of source", lambda cells: [*cells, *(code(f"# {i}\n" + "x = 1\n" * 30000) for i in range(20))], earned=(), statuses=("unreadable", "partly"))
     yield _in_loss("shared memory", "import mmap\nm = mmap.mmap(-1, 3 << 30)\nfor i in range(0, 3 << 30, 4096): m[i] = 1")

@@ -202,3 +202,11 @@ def wrong() -> list[tuple[str, str, str, str]]:
     """All of them."""
     parts = (_residuals, _steering, _choices, _autoencoder, _loss, _trained, _contexts, _bonus)
     return [case for part in parts for case in part()]
+
+
+def by_task() -> dict[str, list[str]]:
+    """Task -> sources of wrong answers."""
+    found: dict[str, list[str]] = {}
+    for task, _, source, _ in wrong():
+        found.setdefault(task, []).append(source)
+    return found
