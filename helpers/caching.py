@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from helpers.fused import fused
 from helpers.hooks import HookError, check_name
 
 SINK_FACTOR = 5.0  # a token whose norm is above so many medians is an attention sink
@@ -241,7 +242,7 @@ def read(model, batch: Int[Tensor, "batch pos"], names: list[str]) -> dict[str, 
         return hook
 
     try:
-        with model.hooks(fwd_hooks=[(name, keep(name)) for name in names]):
+        with model.hooks(fwd_hooks=[(name, keep(name)) for name in names]), fused(model):
             model.original_model(batch, use_cache=False)
     except _Enough:
         pass

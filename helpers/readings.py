@@ -11,6 +11,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import DynamicCache
 
+from helpers.fused import fused
+
 # Each prompt's shared beginning; what is judged follows. Both orders of the labels, so that the
 # model's liking for the label seen last cancels.
 PROMPTS = (
@@ -66,7 +68,8 @@ def check_texts(texts) -> None:
 def _read_behind(model, prompt: str, texts: Sequence[str], layer: int | None, bar) -> tuple[Tensor, Tensor, Tensor]:
     encode = lambda text: model.tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
     start_cache = DynamicCache()
-    model.original_model(model.to_tokens(prompt), past_key_values=start_cache, use_cache=True)
+    with fused(model):
+        model.original_model(model.to_tokens(prompt), past_key_values=start_cache, use_cache=True)
     question, device = encode(QUESTION), model.W_U.device
     rows = [torch.tensor(encode(text.strip())[:LONGEST] + question, device=device) for text in texts]
     width = 0 if layer is None else model.cfg.d_model
@@ -87,7 +90,7 @@ def _read_batch(model, start_cache: DynamicCache, rows: list[Tensor], layer: int
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     seen = {}
     watch = [] if layer is None else [(f"blocks.{layer}.hook_resid_pre", lambda value, hook: seen.update(resid=value))]
-    with model.hooks(fwd_hooks=watch):
+    with model.hooks(fwd_hooks=watch), fused(model):
         hidden = model.original_model.base_model(batch, past_key_values=cache, use_cache=True).last_hidden_state
     lengths = torch.tensor([len(row) for row in rows], device=batch.device)
     ends = torch.arange(len(rows), device=batch.device), lengths - 1

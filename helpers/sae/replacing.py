@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from helpers.caching import batches, mark_sinks, read, tokenise
+from helpers.fused import fused
 from helpers.hookpoints import check_name
 
 
@@ -105,6 +106,6 @@ def _mean(model, rows: list[Int[Tensor, "pos"]], hook_name: str, batches_read: i
 
 
 def _cross_entropy(model, ids, counted: Bool[Tensor, "batch pos_minus_1"], hook_name: str, hook) -> float:
-    with model.hooks(fwd_hooks=[(hook_name, hook)] if hook else []):
+    with model.hooks(fwd_hooks=[(hook_name, hook)] if hook else []), fused(model):
         logits = model.original_model(ids, use_cache=False).logits[:, :-1][counted].float()
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:][counted], reduction="sum").item()

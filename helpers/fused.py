@@ -1,0 +1,96 @@
+"""Fused kernels under TransformerBridge's hooks.
+
+TransformerBridge computes attention step by step so that scores and pattern can be hooked, and passes four times over
+``[batch head pos pos]`` on the way; GPT-2's GELU is written as eight elementwise operations. Where nobody looks there, PyTorch's
+own kernels give the same values (fp32: to about 1e-6) in fewer passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import MethodType
+
+from torch import nn
+from transformer_lens.model_bridge.generalized_components import JointQKVAttentionBridge, PositionEmbeddingsAttentionBridge
+from transformers.activations import NewGELUActivation
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.models.llama.modeling_llama import LlamaAttention
+
+UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin")  # hook points that don't fire
+
+
+@contextmanager
+def fused(model) -> Iterator[None]:
+    """Within it the model runs on fused attention and GELU, in all blocks whose architecture is known here.
+
+    Known are GPT-2's attention and Llama's (smollm2's); any other is left as it is, and so is the whole model while one of the
+    hook points that wouldn't fire has a hook. Put your hooks on first. Hook points of the residual stream, of queries, keys,
+    values, ``z``, and of the MLP fire as ever.
+    """
+    blocks = [block for block in model.blocks if _replacement(block)]
+    if len(blocks) < len(model.blocks) or any(_is_looked_at(block.attn) for block in blocks):
+        yield
+        return
+    with ExitStack() as stack:
+        stack.enter_context(_set(model.original_model.config, "_attn_implementation", "sdpa"))  # no mask where none is needed
+        for block in blocks:
+            name, function = _replacement(block)
+            stack.enter_context(_method(block.attn, name, function))
+            if isinstance(getattr(block.mlp.original_component, "act", None), NewGELUActivation):
+                stack.enter_context(_set(block.mlp.original_component, "act", nn.GELU("tanh")))
+        yield
+
+
+@contextmanager
+def _set(thing, name: str, value) -> Iterator[None]:
+    before = getattr(thing, name)
+    setattr(thing, name, value)
+    try:
+        yield
+    finally:
+        setattr(thing, name, before)
+
+
+@contextmanager
+def _method(attn, name: str, function) -> Iterator[None]:
+    """Past the bridge's own ``__setattr__``, which would hand ``forward`` on to the module that it wraps."""
+    before = vars(attn).get(name)
+    vars(attn)[name] = MethodType(function, attn)
+    try:
+        yield
+    finally:
+        if before is None:
+            del vars(attn)[name]  # the class's shows again
+        else:
+            vars(attn)[name] = before
+
+
+def _replacement(block):
+    """Which method of the block's attention to replace, and with what; None where the architecture isn't known."""
+    attn = block.attn
+    original = attn.original_component
+    if type(attn) is JointQKVAttentionBridge and not (original.scale_attn_by_inverse_layer_idx or original.reorder_and_upcast_attn):
+        return "_reconstruct_attention", _joint
+    if type(attn) is PositionEmbeddingsAttentionBridge and type(original) is LlamaAttention:
+        return "forward", _rotary
+    return None
+
+
+def _is_looked_at(attn) -> bool:
+    return any(getattr(attn, name).has_hooks() for name in UNSEEN if hasattr(attn, name))
+
+
+def _joint(attn, q, k, v, **given):
+    heads = attn.config.n_heads
+    q, k, v, batch, seq, width = attn._reshape_qkv_to_heads(q, k, v, heads, heads)
+    k, v = attn._update_kv_cache(k, v, **given)
+    z, _ = sdpa_attention_forward(attn, q, k, v, given.get("attention_mask"), scaling=width**-0.5)
+    return attn._apply_output_projection(z.reshape(batch, seq, heads * width)), None
+
+
+def _rotary(attn, *args, hidden_states=None, **given):
+    """Llama's own attention; its projections are the bridge's, so their hooks fire."""
+    hidden_states = args[0] if hidden_states is None else hidden_states
+    z, _ = attn.original_component(attn.hook_in(hidden_states), **given)
+    return attn.hook_out(z), None
