@@ -42,11 +42,13 @@ except Exception as error:
 found["seconds"] = time.monotonic() - started
 print("FOUND" + json.dumps(found))
 """
-WHOLE = """
+PINNED = """
 import json, sys, time
 from helpers import hub
 for name, (kind, files) in json.loads(sys.argv[1]).items():
     setattr(hub, name, hub.Repo(getattr(hub, name).name, kind, getattr(hub, name).revision, tuple(map(tuple, files))))
+"""
+WHOLE = PINNED + """
 from helpers import data, load_model
 started, found = time.monotonic(), {}
 try:
@@ -57,6 +59,18 @@ try:
 except Exception as error:
     found["error"] = f"{type(error).__name__}: {error}"
 found["seconds"] = time.monotonic() - started
+print("FOUND" + json.dumps(found))
+"""
+NOTEBOOKS = PINNED + """
+from pathlib import Path
+from helpers.grading.masters import find_masters, read_master
+found = {}
+for path, last in zip(find_masters(Path("solutions")), ("model", "lines"), strict=True):
+    scope = {"__name__": "__main__"}
+    for cell in read_master(path).cells:  # the notebook's own, down to the one that loads
+        if cell.cell_type == "code" and last not in scope:
+            exec(cell.source, scope)
+    found[path.stem] = [scope["setting"].model, scope["model"].cfg.n_layers, scope.get("lines")]
 print("FOUND" + json.dumps(found))
 """
 
@@ -73,17 +87,17 @@ def files(tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.fixture
 def load(files, tmp_path):
-    """``load(address)``: what fetching came to, in a process with a cache of its own; ``whole``: loading the model, too."""
+    """``load(address)``: what fetching came to, in a process with a cache of its own; other code than ``LIGHT`` loads, too."""
     pins = {
         "GPT2": ("model", [(name.split("/")[-1], sha(raw)) for name, raw in files.items() if name.startswith(hub.GPT2.name)]),
         "WIKITEXT": ("dataset", [(name, sha(files[f"datasets/{hub.WIKITEXT.name}/{name}"])) for name, _ in hub.WIKITEXT.files]),
     }
 
-    def run(address: str, command: tuple[str, ...] = (), whole: bool = False, **more: str) -> dict:
+    def run(address: str, command: tuple[str, ...] = (), code: str = LIGHT, **more: str) -> dict:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         settings = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "XDG_CACHE_HOME": str(tmp_path / "xdg"), **more}
         done = subprocess.run(
-            [*command, sys.executable, "-c", WHOLE if whole else LIGHT, json.dumps(pins)], env=kept | settings, cwd=ROOT, capture_output=True, text=True, timeout=150
+            [*command, sys.executable, "-c", code, json.dumps(pins)], env=kept | settings, cwd=ROOT, capture_output=True, text=True, timeout=150
         )
         line = next((line for line in done.stdout.splitlines() if line.startswith("FOUND")), None)
         assert line, done.stderr[-2000:]
@@ -109,14 +123,22 @@ def serve(files, fault: str = "", revision: str = hub.GPT2.revision) -> Hub:
 def test_from_an_empty_cache_and_then_without_a_hub(files, load, capsys):
     server = serve(files)
     with server.serve() as address:
-        first = load(address, whole=True)
+        first = load(address, code=WHOLE)
         assert loaded(first), first
         asked = len(server.asked)
-        assert loaded(load(address, whole=True)) and len(server.asked) == asked  # what is there is used without asking
-    again = load("http://127.0.0.1:9", whole=True)
+        assert loaded(load(address, code=WHOLE)) and len(server.asked) == asked  # what is there is used without asking
+    again = load("http://127.0.0.1:9", code=WHOLE)
     assert loaded(again) and again["seconds"] < 5, again
     with capsys.disabled():
         print(f"\n  warm and unreachable: {again['seconds']:.1f} s")
+
+
+def test_both_notebooks_load_from_an_empty_cache(files, load):
+    server = serve(files)
+    with server.serve() as address:
+        found = load(address, code=NOTEBOOKS, HOMEWORK_MODEL="gpt2", HOMEWORK_TEXT="wikitext", HOMEWORK_BUDGET="quick")
+    assert found["01_sentiment_steering"] == ["gpt2", 3, None]
+    assert found["02_sparse_autoencoder"] == ["gpt2", 3, [line for line in LINES if line.strip()]]
 
 
 @pytest.mark.parametrize(
