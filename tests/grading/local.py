@@ -34,7 +34,7 @@ class Sessions:
     @contextlib.contextmanager
     def task(self) -> Iterator[_Session]:
         grad = torch.is_grad_enabled()
-        with torch.random.fork_rng(), mock.patch.dict(os.environ, self.settings):
+        with torch.random.fork_rng(), mock.patch.dict(os.environ, self.settings), worker._on_the_cpu():
             worker._seed()
             try:
                 yield _Session()

@@ -44,6 +44,18 @@ def collect_average_residuals(model, sentences):
             found[layer] += value / len(sentences)
     return found
 '''),
+    ("1.1", "written for a GPU", '''device = torch.device("cuda:0")
+# %%
+def collect_average_residuals(model, sentences):
+    model = model.to("cuda")
+    total = torch.zeros(model.cfg.n_layers, model.cfg.d_model, device=device)
+    for sentence in sentences:
+        _, cache = model.run_with_cache(model.to_tokens(sentence).cuda())
+        for layer in range(model.cfg.n_layers):
+            total[layer] += cache[f"blocks.{layer}.hook_resid_pre"][0, 1:].to(device).float().mean(dim=0)
+    torch.cuda.empty_cache()
+    return total / torch.tensor(len(sentences), device="cuda")
+'''),
     ("1.1", "in half precision", changed("1.1", ("return total / len(sentences)", "return (total / len(sentences)).bfloat16()"))),
     ("1.1", "a list of rows", changed("1.1", ("return total / len(sentences)", "return [row for row in total / len(sentences)]"))),
     ("1.2", "partial functions and new tensors", '''from functools import partial
@@ -135,6 +147,11 @@ def sae_loss(a, b, latents, lam):
     ("2.3", "a hyperparameter that the bonus rebinds", "lam = 1.3\n# %%\ndef my_loss(x, x_hat, h):\n    return ((x - x_hat) ** 2).sum(-1).mean() + lam * h.abs().sum(-1).mean()\ntorch.manual_seed(0)\nmy_sae = SAE(d_model, 4 * d_model)\nmy_history = sae.train(my_sae, train_middle, my_loss, sae.TrainConfig(steps=150, batch_size=sizes.batch_size, lr=3e-3))\n# %%\nchecks.task_2_3(model, my_sae, test_middle, quick)\n# %%\nlam = 500.0"),
     ("2.3", "another architecture", '''torch.manual_seed(3)
 my_sae = sae.TopK(d_model, 4 * d_model, k=min(40, d_model // 4))
+my_history = sae.train(my_sae, train_middle, config=sae.TrainConfig(steps=sizes.relu_steps * 2, batch_size=sizes.batch_size, lr=3e-3))
+'''),
+    ("2.3", "trained on a GPU", '''with torch.device("cuda"):
+    my_sae = sae.TopK(d_model, 4 * d_model, k=min(40, d_model // 4)).cuda()
+my_sae.to(torch.device("cuda", 0))
 my_history = sae.train(my_sae, train_middle, config=sae.TrainConfig(steps=sizes.relu_steps * 2, batch_size=sizes.batch_size, lr=3e-3))
 '''),
     ("2.3", "made in one cell, trained in another", '''my_sae = sae.TopK(d_model, 2 * d_model, k=d_model // 8)
