@@ -91,11 +91,12 @@ def turn(contestant: Callable[[], int | Turn]) -> Turn:
     return Turn(units, time.perf_counter() - wall, time.process_time() - cpu, peak.megabytes())
 
 
-def race(contestants: dict[str, Callable[[], int | Turn]], rounds: int = 3, title: str = "bench") -> list[Row]:
-    """Let everyone run ``rounds`` times, in turns, after a turn that doesn't count."""
+def race(contestants: dict[str, Callable[[], int | Turn]], rounds: int = 3, title: str = "bench", warm: bool = False) -> list[Row]:
+    """Let everyone run ``rounds`` times, in turns, after a turn that doesn't count unless they are ``warm`` already."""
     turns: dict[str, list[Turn]] = {name: [] for name in contestants}
-    with tqdm(total=(rounds + 1) * len(contestants), desc=title) as bar:
-        for number in range(rounds + 1):
+    first = 1 if warm else 0
+    with tqdm(total=(rounds + 1 - first) * len(contestants), desc=title) as bar:
+        for number in range(first, rounds + 1):
             for name, contestant in contestants.items():
                 found = turn(contestant)
                 if number:

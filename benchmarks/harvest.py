@@ -155,10 +155,12 @@ def _rate(small: int, large: int, dtype: torch.dtype) -> float:
 
 
 def compare(folder: str, lines: list[str], layer: int, rounds: int, title: str) -> str:
+    for warm_up in contestants(folder, lines[:10], layer).values():
+        warm_up()
     runners = contestants(folder, lines, layer)
     if folder != "smollm2":  # which SAELens' version of TransformerLens doesn't load from a folder
         runners |= _store(folder, lines, f"blocks.{layer}.hook_resid_pre")
-    rows = race(runners, rounds, title)
+    rows = race(runners, rounds, title, warm=True)
     model = load_model(folder)
     mean_length = rows[0].units / len(lines)
     limits = {dtype: limit(model, layer, dtype, mean_length) for dtype in (torch.float32, torch.bfloat16)}

@@ -1,8 +1,8 @@
 """Fused kernels under TransformerBridge's hooks.
 
 TransformerBridge computes attention step by step so that scores and pattern can be hooked, and passes four times over
-``[batch head pos pos]`` on the way; GPT-2's GELU is written as eight elementwise operations. Where nobody looks there, PyTorch's
-own kernels give the same values (fp32: to about 1e-6) in fewer passes.
+``[batch head pos pos]`` on the way, and every norm twice, once for its hooks; GPT-2's GELU is written as eight elementwise
+operations. Where nobody looks there, PyTorch's own kernels give the same values (fp32: to about 1e-6) in fewer passes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from contextlib import ExitStack, contextmanager
 from types import MethodType
 
 from torch import nn
-from transformer_lens.model_bridge.generalized_components import JointQKVAttentionBridge, PositionEmbeddingsAttentionBridge
+from transformer_lens.model_bridge.generalized_components import (
+    JointQKVAttentionBridge,
+    NormalizationBridge,
+    PositionEmbeddingsAttentionBridge,
+    RMSNormalizationBridge,
+)
 from transformers.activations import NewGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaAttention
 
-UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin")  # hook points that don't fire
+# Hook points of attention and of a norm that don't fire.
+UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin", "hook_scale", "hook_normalized")
 
 
 @contextmanager
@@ -25,8 +31,8 @@ def fused(model) -> Iterator[None]:
     """Within it the model runs on fused attention and GELU, in all blocks whose architecture is known here.
 
     Known are GPT-2's attention and Llama's (smollm2's); any other is left as it is, and so is the whole model while one of the
-    hook points that wouldn't fire has a hook. Put your hooks on first. Hook points of the residual stream, of queries, keys,
-    values, ``z``, and of the MLP fire as ever.
+    hook points of attention that wouldn't fire has a hook; so is a norm that is looked into. Put your hooks on first. Hook points
+    of the residual stream, of queries, keys, values, ``z``, and of the MLP fire as ever.
     """
     blocks = [block for block in model.blocks if _replacement(block)]
     if len(blocks) < len(model.blocks) or any(_is_looked_at(block.attn) for block in blocks):
@@ -35,8 +41,10 @@ def fused(model) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_set(model.original_model.config, "_attn_implementation", "sdpa"))  # no mask where none is needed
         for block in blocks:
-            name, function = _replacement(block)
-            stack.enter_context(_method(block.attn, name, function))
+            stack.enter_context(_method(block.attn, *_replacement(block)))
+            for norm in (block.ln1, block.ln2):
+                if _is_wrapped(norm) and not _is_looked_at(norm):
+                    stack.enter_context(_method(norm, "forward", _norm))
             if isinstance(getattr(block.mlp.original_component, "act", None), NewGELUActivation):
                 stack.enter_context(_set(block.mlp.original_component, "act", nn.GELU("tanh")))
         yield
@@ -53,17 +61,17 @@ def _set(thing, name: str, value) -> Iterator[None]:
 
 
 @contextmanager
-def _method(attn, name: str, function) -> Iterator[None]:
+def _method(bridge, name: str, function) -> Iterator[None]:
     """Past the bridge's own ``__setattr__``, which would hand ``forward`` on to the module that it wraps."""
-    before = vars(attn).get(name)
-    vars(attn)[name] = MethodType(function, attn)
+    before = vars(bridge).get(name)
+    vars(bridge)[name] = MethodType(function, bridge)
     try:
         yield
     finally:
         if before is None:
-            del vars(attn)[name]  # the class's shows again
+            del vars(bridge)[name]  # the class's shows again
         else:
-            vars(attn)[name] = before
+            vars(bridge)[name] = before
 
 
 def _replacement(block):
@@ -77,8 +85,15 @@ def _replacement(block):
     return None
 
 
-def _is_looked_at(attn) -> bool:
-    return any(getattr(attn, name).has_hooks() for name in UNSEEN if hasattr(attn, name))
+def _is_looked_at(bridge) -> bool:
+    return any(getattr(bridge, name).has_hooks() for name in UNSEEN if hasattr(bridge, name))
+
+
+def _is_wrapped(norm) -> bool:
+    """Whether the bridge gives what the module that it wraps gives."""
+    if type(norm) is NormalizationBridge and type(norm.original_component) is nn.LayerNorm:  # written out in Python
+        return norm.original_component.eps == norm.config.eps and not norm.uses_weight_offset
+    return type(norm) is RMSNormalizationBridge and norm.use_native_layernorm_autograd
 
 
 def _joint(attn, q, k, v, **given):
@@ -94,3 +109,7 @@ def _rotary(attn, *args, hidden_states=None, **given):
     hidden_states = args[0] if hidden_states is None else hidden_states
     z, _ = attn.original_component(attn.hook_in(hidden_states), **given)
     return attn.hook_out(z), None
+
+
+def _norm(norm, hidden_states, **given):
+    return norm.hook_out(norm.original_component(norm.hook_in(hidden_states)).to(hidden_states.dtype))
