@@ -26,8 +26,8 @@ class HarvestError(ValueError):
 class Activations:
     """Activations of ``n`` tokens at one hook point, BOS left out, in the order of the text.
 
-    ``is_sink`` marks tokens whose norm is above 5 times the median norm. They are few, hold most of
-    the variance, and say nothing about the text: train and measure without them.
+    ``is_sink`` marks tokens whose norm is above 5 times the median norm. They are few, can hold most
+    of the variance, and say nothing about the text: train and measure without them.
     """
 
     values: Float[Tensor, "n d_model"]  # or, from disk, what behaves like it: helpers.sharded.Sharded

@@ -60,12 +60,17 @@ def principal(average: Average, model, positive: Sequence[str], negative: Sequen
 def shuffled_labels(average: Average, model, positive: Sequence[str], negative: Sequence[str], seed: int = 0) -> Vectors:
     """A control: the mean difference of the same sentences with labels drawn anew, as long as the true one.
 
-    Half of each side changes its label (of five, two or three), so what is left has no mood in it.
+    Half of each side changes its label, so what is left has no mood in it; where a side has an odd number of sentences, one
+    drawn at random is left out.
+
+    Raises:
+        SteeringError: fewer than two sentences on a side.
     """
     draw = random.Random(seed)
-    good, bad = (draw.sample(list(side), len(side)) for side in (positive, negative))
-    half_good, half_bad = len(good) // 2, (len(bad) + 1) // 2
-    first, second = [*good[:half_good], *bad[:half_bad]], [*good[half_good:], *bad[half_bad:]]
+    if min(len(positive), len(negative)) < 2:
+        raise SteeringError("Labels can only be shuffled with two sentences or more on each side.")
+    good, bad = (draw.sample(list(side), len(side) // 2 * 2) for side in (positive, negative))
+    first, second = ([*good[part::2], *bad[part::2]] for part in (0, 1))
     true = average(model, list(positive)) - average(model, list(negative))
     return rescaled(average(model, first) - average(model, second), true)
 

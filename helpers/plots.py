@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 GOOD, BAD, PLAIN, ACCENT = "#2a7f62", "#b5403a", "#8a8f98", "#3565a8"
 SAD, HAPPY = "#f2b8b3", "#b4ddcb"
 TONES = LinearSegmentedColormap.from_list("tones", [SAD, "#f7f7f5", HAPPY])
+VALUE_WIDTH = 6  # letters at the end of a context's row
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#ffb45e"])
 
 
@@ -29,7 +30,7 @@ def _axes(width=7.0, height=3.4, columns=1, **kwargs):
     return figure, axes
 
 
-def dose_response(curve, controls: dict[str, object] | None = None, title: str = "") -> Figure:
+def dose_response(curve, controls: dict[str, object] | None = None, title: str = "what it does to the sentiment") -> Figure:
     """Left, shares of positive and negative completions by coefficient; right, what it costs in fluency.
 
     The band is the bootstrap interval of the positive share: how far it could be off with so many prompts.
@@ -57,14 +58,15 @@ def dose_response(curve, controls: dict[str, object] | None = None, title: str =
 def layer_maps(maps: dict[str, object]) -> Figure:
     """Heat maps of the shift over layers and sizes of push, one per :class:`~helpers.layer_maps.LayerMap`.
 
-    The small number in a field is the perplexity ratio: a dark field with a large one is bought dearly.
+    The second number in a field is the perplexity ratio: a dark field with a large one is bought dearly.
     """
     figure, axes = _axes(10, 1.1 + 0.45 * max(len(m.sizes) for m in maps.values()), columns=len(maps))
     for ax, (title, found) in zip(np.atleast_1d(axes), maps.items(), strict=True):
         shift, fluency = found.shift.T, found.fluency.T
         image = ax.imshow(shift, cmap="RdYlGn", vmin=-1, vmax=1, aspect="auto", origin="lower")
         for y, x in np.ndindex(*shift.shape):
-            ax.text(x, y, f"{shift[y, x]:+.2f}\n×{fluency[y, x]:.1f}", ha="center", va="center", size=6)
+            dark = "white" if abs(shift[y, x]) > 0.75 else "black"
+            ax.text(x, y, f"{shift[y, x]:+.2f}\n×{fluency[y, x]:.1f}", ha="center", va="center", size=7, color=dark)
         ax.set_xticks(range(len(found.layer_sets)), [str(layers[0]) for layers in found.layer_sets])
         ax.set_yticks(range(len(found.sizes)), [f"{size:g}" for size in found.sizes])
         ax.set(xlabel="layer", ylabel="size of the push", title=title)
@@ -104,6 +106,7 @@ def bars(groups: dict[str, float], ylabel: str, title: str = "", baseline: float
     ax.bar_label(drawn, fmt="%.2f", fontsize=8)
     ax.set_xticks(range(len(groups)), [textwrap.fill(name, 14) for name in groups], fontsize=8)
     ax.set(ylabel=ylabel, title=title)
+    ax.margins(y=0.12)
     if baseline is not None:
         ax.axhline(baseline, color=PLAIN, lw=0.8)
     return figure
@@ -136,9 +139,9 @@ def sinks(norms, is_sink, title: str = "") -> Figure:
 def training(histories: dict[str, object]) -> Figure:
     """FVU and L0 of the minibatches during training, one line per run."""
     figure, (left, right) = _axes(10, 3.2, columns=2)
-    for name, history in histories.items():
+    for (name, history), style in zip(histories.items(), cycle(("-", "-", "--"))):  # equal k would hide each other
         left.plot(history.step, history.fvu, label=name)
-        right.plot(history.step, history.l0, label=name)
+        right.plot(history.step, history.l0, label=name, ls=style)
     left.set(xlabel="step", ylabel="FVU (batch)", yscale="log", title="what isn't explained")
     right.set(xlabel="step", ylabel="L0", yscale="log", title="active latents per token")
     right.legend(frameon=False, fontsize=8)
@@ -146,14 +149,17 @@ def training(histories: dict[str, object]) -> Figure:
 
 
 def density(densities: dict[str, object]) -> Figure:
-    """How often latents fire: histogram of log10 density, with the dead ones counted in the legend."""
-    figure, ax = _axes(7, 3.2)
-    for name, values in densities.items():
-        values = np.asarray(values)
-        dead = (values == 0).mean()
-        ax.hist(np.log10(values[values > 0]), bins=50, histtype="step", lw=1.5, label=f"{name} ({dead:.0%} dead)")
-    ax.set(xlabel="log10 of the share of tokens on which a latent fires", ylabel="latents")
-    ax.legend(frameon=False, fontsize=8)
+    """How often latents fire: shares of latents per tenth of a decade, with the dead ones counted in the legend."""
+    figure, ax = _axes(7, 3.4)
+    found = {name: np.asarray(values) for name, values in densities.items()}
+    lowest = min((values[values > 0].min() for values in found.values() if (values > 0).any()), default=0.1)
+    bins = np.arange(np.floor(10 * np.log10(lowest)), 1) / 10
+    for name, values in found.items():
+        alive = np.log10(values[values > 0])
+        share = np.full(len(alive), 100 / len(values))
+        ax.hist(alive, bins, weights=share, histtype="step", lw=1.5, label=f"{name} ({(values == 0).mean():.0%} dead)")
+    ax.set(xlabel="log10 of the share of tokens on which a latent fires", ylabel="% of latents")
+    figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper center", ncols=3)
     return figure
 
 
@@ -189,8 +195,11 @@ def label_scores(names: Sequence[str], latents, neurons, title: str = "") -> Fig
 
 
 def contexts(groups: dict[str, Sequence], width: int = 92) -> Figure:
-    """Top contexts as coloured tokens: the darker, the stronger the latent fires; the peak is in brackets."""
+    """Top contexts as coloured tokens: the darker, the stronger the latent fires, beside its strongest in the group; the peak
+    is in brackets, its activation at the end of the row.
+    """
     rows = [(title, context) for title, found in groups.items() for context in [None, *found]]
+    strongest = {title: max([1e-9, *(max(each.activations) for each in found)]) for title, found in groups.items()}
     figure, ax = plt.subplots(figsize=(width * 0.08, 0.235 * len(rows) + 0.1))
     plt.close(figure)
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.995)
@@ -200,14 +209,14 @@ def contexts(groups: dict[str, Sequence], width: int = 92) -> Figure:
         if found is None:
             ax.text(0, y + 0.6, _plain(title), weight="bold", size=8.5, va="center")
         else:
-            _draw_context(ax, y, found, width)
+            _draw_context(ax, y, found, width - VALUE_WIDTH, strongest[title])
+            ax.text(width, y + 0.55, f"{found.activations[found.peak]:.1f}", family="monospace", size=8, ha="right", va="center", color=PLAIN)
     return figure
 
 
-def _draw_context(ax, y: int, found, width: int) -> None:
+def _draw_context(ax, y: int, found, width: int, strongest: float) -> None:
     """One context, its peak in the middle, token by token in a font whose letters are one unit wide."""
     tokens = [_plain(token) for token in found.tokens]
-    strongest = max(max(found.activations), 1e-9)
     x = width * 0.52 - sum(map(len, tokens[: found.peak]))
     for i, (token, value) in enumerate(zip(tokens, found.activations, strict=True)):
         text = f"[{token}]" if i == found.peak else token

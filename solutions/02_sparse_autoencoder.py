@@ -15,8 +15,8 @@
 #
 # **Part 2 of the homework: 4 points and 2 bonus points, about 60 minutes.**
 #
-# A residual stream has a few hundred dimensions and seems to hold thousands of things at once: a single neuron
-# answers to many unrelated ones. A *sparse autoencoder* (SAE) writes each activation as a sum of a few directions
+# A residual stream has a few hundred dimensions and seems to hold thousands of things at once: a single one of its
+# coordinates answers to many unrelated ones. A *sparse autoencoder* (SAE) writes each activation as a sum of a few directions
 # out of a large dictionary. If it works, each dictionary entry, called a *latent*, means one thing that a person can
 # name. You will build one, train it, see how it can look good and be useless, and read its latents.
 #
@@ -82,10 +82,11 @@ middle, last = harvested[middle_name], harvested[last_name]
 print(f"{len(middle)} tokens × {d_model}; row 100 is token {middle.positions[100]} of line {middle.text_ids[100]}")
 
 # %% [markdown]
-# ### A few tokens hold most of the variance
+# ### A few tokens hold far too much of the variance
 #
-# BOS is left out. But in some models a few ordinary tokens, mostly first words, behave like BOS: *attention sinks*,
-# dozens of times longer than the rest. Expect a flat curve, and in the upper left corner a handful of red dots.
+# BOS is left out. But in some models a few ordinary tokens, mostly first words, behave like BOS: *attention sinks*, told
+# here by their norm, which is more than 5 times the median and may be dozens of times. Expect a flat curve, and in the
+# upper left corner a handful of red dots.
 
 # %%
 norms = middle.values.norm(dim=-1)
@@ -97,10 +98,11 @@ sink_share = (centred[middle.is_sink].sum() / centred.sum()).item()
 print(f"{int(middle.is_sink.sum())} of {len(middle)} tokens are sinks; they hold {sink_share:.0%} of the variance")
 
 # %% [markdown]
-# This is how a good number can lie. An SAE that spends one latent on the sinks explains most of the variance and has
-# understood nothing. So sinks are marked, and training and figures leave them out.
+# This is how a good number can lie. An SAE that spends one latent on the sinks explains a good part of the variance (the
+# share above; on other texts and models it can be more than half) and has understood nothing. So training and figures leave
+# the sinks out.
 #
-# Every tenth line is held out: nothing is trained on it, and what is measured is measured on it.
+# Every tenth line is held out: nothing is trained on it, and what is measured is measured on it, where nothing else is said.
 
 # %%
 train_middle, test_middle = middle.split(held_out=0.1)
@@ -159,7 +161,7 @@ checks.task_2_1(SAE)
 # %% [markdown]
 # ## Task 2.2: the loss (0.5 points)
 #
-# **What you learn**: that a mean over the wrong axis makes a penalty vanish. **What to expect**: one or two lines.
+# **What you learn**: that a mean over the wrong axis weakens a penalty unseen. **What to expect**: one or two lines.
 #
 # loss = mean over tokens of ‖x − x̂‖²  +  λ · mean over tokens of ‖h‖₁
 #
@@ -167,7 +169,7 @@ checks.task_2_1(SAE)
 #
 # <details><summary>Hint</summary>
 #
-# `.sum(-1).mean()`. The L1 norm is a sum of absolute values.
+# First over the last axis, then over what is left. The L1 norm is a sum of absolute values.
 #
 # </details>
 
@@ -191,9 +193,10 @@ checks.task_2_2(sae_loss)
 # ### The original's loss
 #
 # The homework that this course grew out of used `mse(x, x_hat) + 1e-3 * h.abs().mean()`: both terms are means over
-# *all entries*. A latent's share of the penalty is then divided by the number of tokens and by the thousands of
-# latents. Guess its L0 (active latents per token) before you run the cell: the last layer, 8 × `d_model` latents,
-# 50 full-batch steps, as in the original.
+# *all entries*. The error is then divided by `d_model`, and the penalty by the number of latents, 8 times as large: in the
+# loss of 2.2 that is λ = 1e-3 / 8, where you will need about 1. Guess its L0 (active latents per token) before you run the
+# cell: the last layer, 8 × `d_model` latents, 50 full-batch steps, as in the original. FVU and dead latents are explained
+# below it.
 
 
 # %%
@@ -209,8 +212,8 @@ original_marks = sae.evaluate(original_sae, test_last)
 print(original_marks)
 
 # %% [markdown]
-# Not sparse at all: hundreds or thousands of its latents are active on every token, so none of them can mean one
-# thing. Nothing asked it to be sparse.
+# Hardly sparse: hundreds of its latents are active on every token, where 32 will do below, and many fire on most tokens,
+# so those can't mean one thing. The penalty was there, but far too weak to be heard.
 #
 # ## Task 2.3: a trained SAE within bounds (1 point)
 #
@@ -277,7 +280,8 @@ print(last_marks)
 # %% [markdown]
 # What does the error cost the model? Put the reconstruction in the place of the activation and let the model predict
 # the next token on held-out lines: ΔCE is the loss that it adds, in nats. Expect some tenths, with the usual budget of a
-# class. *Recovered* compares it with what the mean activation costs; it flatters, since the mean is a terrible activation.
+# class, and behind "of" the unchanged model's own loss. *Recovered* compares with what the mean activation costs; it
+# flatters, since the mean is a terrible activation.
 
 # %%
 held_out_lines = [line for i, line in enumerate(lines) if i % 10 == 9][: sizes.prompts // 2]
@@ -323,8 +327,8 @@ plots.frontier({"TopK, a sixth of the steps": frontier}, {"reference": middle_ma
 # ### The lie, measured
 #
 # The same architecture once more, shorter, and with the sinks left in the training data. Then the same SAE is marked
-# twice, on the same lines, with the sinks in the sums and without them. Expect the first number to look much better
-# than the second; only the second is about text.
+# twice, on the same lines, with the sinks in the sums and without them. (Lines that it was trained on, since the held-out
+# ones hardly have a sink.) Expect the first number to look clearly better than the second; only the second is about text.
 
 # %%
 naive = sae.TopK(d_model, 8 * d_model, k=32).to(setting.device)
@@ -340,8 +344,10 @@ print(f"one SAE, two numbers: FVU {flattered.fvu:.3f} with the sinks, {honest.fv
 # ## Do latents mean anything?
 #
 # A good FVU doesn't say so. So ask something that a rule can decide: is this token a month, a digit, a food word, the
-# first word of a sentence? For each of these labels, take the best single latent and see how well "it fires" predicts
-# the label (F1: 1 is perfect). Beside it, the best single raw neuron of the residual stream, with either sign.
+# first word of a sentence? For each of these labels, take the best single latent and see how well "it is above a
+# threshold", the best of eight, predicts the label (F1: 1 is perfect). Beside it, found in the same way and with either
+# sign, the best single coordinate of the residual stream. The field calls it a neuron, though nothing says that the model
+# uses these axes: a modest rival.
 
 # %%
 labels = features.token_labels(model, test_middle)
@@ -473,7 +479,8 @@ drawn = usable[torch.randperm(len(usable), generator=torch.Generator().manual_se
 
 # %% [markdown]
 # One pass gives their activations on every harvested token; your function picks the contexts. The peak token stands
-# in brackets; the darker a token, the more the latent fires on it. Expect some seconds.
+# in brackets, its activation at the end of the row; the darker a token, the more the latent fires on it, within its latent's
+# rows. Expect some seconds.
 
 # %%
 special_ids = hooks.special_ids(model)
@@ -523,6 +530,24 @@ print(write_dashboard("latents.html", latent_pages, len(test_middle)))
 Browser(latent_pages).show()
 
 # %% [markdown]
+# Contexts that were found can only agree with a story. A test can prove it wrong: write a sentence in which the latent
+# should fire if you are right, and one in which it should stay silent. Expect a row for each of the twelve that fires at
+# all; change the sentence as often as you like.
+
+# %%
+my_sentence = "So happy! The oldest house in town is the most beautiful, so that people pay in gold coins to see it."
+
+
+def fires_on(text: str):
+    found = harvest(model, [text], middle_name, progress=False)
+    values = features.latent_values(reference, found, looked_at)
+    peaks = {i: int(values[:, column].argmax()) for column, i in enumerate(looked_at) if values[:, column].max() > 0}
+    return {f"latent {i}": [features.context(model, found, values[:, looked_at.index(i)], peak)] for i, peak in peaks.items()}
+
+
+plots.contexts(fires_on(my_sentence))
+
+# %% [markdown]
 # ## Task 2.5: what three latents mean (1 point, written)
 #
 # Choose three latents, at least one of which no label pointed to. The next cell says what to write.
@@ -530,7 +555,7 @@ Browser(latent_pages).show()
 # %% [markdown] task="2.5" points=1 role="written"
 # For each latent: its number; what you say it means, in one sentence; **evidence for** (quote two contexts); and
 # **evidence against** or a test that could have proven you wrong: a context that doesn't fit, a token on which it
-# should have fired and didn't. Say how sure you are. A latent without a clear meaning is a valid finding if you show
+# should have fired and didn't (`fires_on`). Say how sure you are. A latent without a clear meaning is a valid finding if you show
 # why.
 #
 # <!-- BEGIN SOLUTION -->
@@ -577,9 +602,10 @@ Browser(latent_pages).show()
 #
 # <details><summary>Hint</summary>
 #
-# A decoder row has norm 1, so the strength is the norm of the push: compare it with `norms.median()`, the median norm of
-# the activations from above. Topics (food, music, family, war) are
-# easier than grammar. Read the texts.
+# A decoder row has norm 1, so the strength is the norm of the push: start at about half of `norms.median()`, the median norm
+# of the activations from above. `names` holds the labels whose best latent is known, and
+# `best_latents[names.index("food word")]` is one. Topics are easier than grammar, and the latent that knows a label best
+# needn't be the one that causes it: try several, and read the texts.
 #
 # </details>
 

@@ -79,6 +79,18 @@ def test_shuffled_labels(tiny_model, seed):
     assert torch.cosine_similarity(found, true, dim=-1).max() < 0.8
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_of_an_odd_number_one_sentence_stays_out_so_that_no_mood_is_left(tiny_model, seed):
+    asked = []
+    extraction.shuffled_labels(lambda model, sentences: asked.append(sentences) or average(model, sentences), tiny_model, POSITIVE[:3], NEGATIVE[:3], seed)
+    assert all(len(set(group) & set(side)) == 1 for group in asked[-2:] for side in (POSITIVE, NEGATIVE))
+
+
+def test_one_sentence_a_side_cannot_be_shuffled(tiny_model):
+    with pytest.raises(SteeringError, match="two sentences or more"):
+        extraction.shuffled_labels(average, tiny_model, POSITIVE[:1], NEGATIVE)
+
+
 def test_random_like():
     vectors = torch.randn(5, 64, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 6)[:, None]
     control = extraction.random_like(vectors, seed=1)

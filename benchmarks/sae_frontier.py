@@ -1,0 +1,68 @@
+"""FVU against L0 for every architecture on smollm2's middle layer: ``python -m benchmarks.sae_frontier [--steps 400]``.
+
+The same activations, tokens and batches for all; one seed. What sets the sparsity is k for three of them and a weight in the
+loss for two, so those meet other values of L0. Table and picture in build/bench.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.common import OUT, machine
+from benchmarks.sae_quality import activations
+from helpers import data, load_model, plots, sae
+from helpers.settings import settings
+
+K = (8, 16, 32, 64)
+SPARSITIES = {"TopK": K, "BatchTopK": K, "Matryoshka": K, "JumpReLU": (4.0, 1.5, 0.6, 0.25), "Gated": (2.0, 1.0, 0.5, 0.25)}
+
+
+def one(kind: str, sparsity: float, train, test, config: sae.TrainConfig) -> tuple[object, float]:
+    """Marks on the held-out lines and seconds of training."""
+    torch.manual_seed(config.seed)
+    d_model = train.values.shape[1]
+    module = getattr(sae, kind)(d_model, 8 * d_model, sparsity)
+    started = time.perf_counter()
+    sae.train(module, train, config=config, progress=f"{kind} {sparsity}")
+    return sae.evaluate(module, test), time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kinds", nargs="+", default=list(SPARSITIES), choices=list(SPARSITIES))
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--batch-size", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=92_000)
+    options = parser.parse_args()
+    model = load_model("smollm2", dtype=settings().dtype)
+    table = next(iter(activations(model, "written", list(dict.fromkeys(data.lines("written"))), options.tokens).values()))
+    train, test = table.split(held_out=0.1)
+    config = sae.TrainConfig(steps=options.steps, batch_size=options.batch_size, lr=3e-3)
+    curves: dict[str, list] = {}
+    rows = ["| | sparsity | L0 | FVU | dead | seconds |", "|---|---|---|---|---|---|"]
+    for kind in options.kinds:
+        for sparsity in SPARSITIES[kind]:
+            marks, seconds = one(kind, sparsity, train, test, config)
+            curves.setdefault(kind, []).append(marks)
+            rows.append(f"| {kind} | {sparsity:g} | {marks.l0:.1f} | {marks.fvu:.3f} | {marks.dead_fraction:.1%} | {seconds:.0f} |")
+            print(rows[-1], flush=True)
+    _write(rows, curves, table.hook_name, len(table), options)
+
+
+def _write(rows: list[str], curves: dict[str, list], hook_name: str, tokens: int, options) -> None:
+    about = (
+        f"smollm2, {hook_name}, text written, {tokens} tokens, every tenth line held out, sinks left out; 8 × d_model latents, "
+        f"{options.steps} steps of {options.batch_size}, seed 0. Sparsity is k, or the weight in the loss."
+    )
+    picture = Path("sae_frontier.png")
+    plots.frontier(curves, {}).savefig(OUT / picture, dpi=120, bbox_inches="tight")
+    parts = ["# The frontier", f"Measured on: {machine()}.", about, "\n".join(rows), f"![FVU against L0]({picture})"]
+    (OUT / "sae_frontier.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
