@@ -65,6 +65,13 @@ def test_quick_is_smaller_everywhere():
         assert getattr(QUICK, name) <= getattr(FULL, name) <= getattr(FULL_GPU, name), name
 
 
-def test_bf16_is_fast_nowhere_else():
-    assert rooms.bf16_is_fast("mps") is False
-    assert rooms.bf16_is_fast("cpu") in (True, False)
+@pytest.mark.parametrize(
+    ("instructions", "maker", "amx", "fast"),
+    [(False, "AuthenticAMD", False, False), (True, "AuthenticAMD", False, True), (True, "GenuineIntel", False, False), (True, "GenuineIntel", True, True)],
+)
+def test_bf16_is_fast_on_some_processors(monkeypatch, instructions, maker, amx, fast):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: instructions)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(rooms, "_processor", lambda: f"vendor_id : {maker}")
+    assert rooms.bf16_is_fast.__wrapped__("cpu") is fast
+    assert rooms.bf16_is_fast.__wrapped__("mps") is False
