@@ -591,8 +591,8 @@ plots.contexts(fires_on(my_sentence))
 # %% [markdown]
 # ## Bonus 2.6: steer with a latent (1 point)
 #
-# **What you learn**: whether a latent is a cause or only a correlate. **What to expect**: a model that can't stop
-# talking about one thing.
+# **What you learn**: whether a latent is a cause or only a correlate. **What to expect**: a model that can't leave one thing
+# alone, a topic or a comma.
 #
 # A latent's decoder row is a direction of the residual stream. Add it while the model writes, as in notebook 1. Choose
 # a label (`data.labels.LABELS` has them all), a latent and a strength, so that the share of texts with a word of that
@@ -604,8 +604,9 @@ plots.contexts(fires_on(my_sentence))
 #
 # A decoder row has norm 1, so the strength is the norm of the push: start at about half of `norms.median()`, the median norm
 # of the activations from above. `names` holds the labels whose best latent is known, and
-# `best_latents[names.index("food word")]` is one. Topics are easier than grammar, and the latent that knows a label best
-# needn't be the one that causes it: try several, and read the texts.
+# `best_latents[names.index("food word")]` is one. But the latent that knows a label best needn't be the one that causes it.
+# What a direction raises in the output, `features.promoted_tokens(model, reference.W_dec[i])` tells. Try several, and read the
+# texts.
 #
 # </details>
 
@@ -625,10 +626,15 @@ def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]
 
 
 ### BEGIN SOLUTION
-# A latent that knows a label needn't cause it. So try those of the 20 best known labels, on a few other prompts, and
-# keep what moves its label most.
-best_known = [i for i in latent_f1.argsort(descending=True).tolist() if names[i] not in punctuation][:20]
-grid = [(names[i], int(best_latents[i]), 0.6 * norms.median().item()) for i in best_known]
+# A latent that knows a label needn't cause it: it fires on the word, and what comes next is another matter. So take for each
+# label the latent whose direction raises most of the label's words through the unembedding (what it does, not what it reads),
+# try the 20 that raise most on a few other prompts, and keep what moves its label most.
+raised = [[token for token, _ in high] for high, _ in features.promoted_by_each(model, reference.W_dec.detach(), k=10)]
+carries = {token: torch.tensor(data.labels.label_tokens([token]).any(1)) for tokens in raised for token in tokens}
+counts = torch.stack([torch.stack([carries[token] for token in tokens]).sum(0) for tokens in raised])  # [d_sae labels]
+most, latent_of = counts.max(0)
+strength = 0.6 * norms.median().item()
+grid = [(data.labels.LABELS[i], int(latent_of[i]), strength) for i in most.argsort(descending=True).tolist()[:20]]
 trial_sets = [[], *(make_latent_hooks(reference, latent, strength) for _, latent, strength in grid)]
 plain, *pushed = hooks.generate_many(model, data.TRIAL_PROMPTS[: sizes.trial], trial_sets, sizes.new_tokens, progress="try latents")
 
