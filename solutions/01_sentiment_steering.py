@@ -236,11 +236,11 @@ for name, coefficient in (("neutral", 0.0), ("positive", 0.3), ("negative", -0.3
 # %% [markdown]
 # ### Faster, and the same text
 #
-# Your loop edits only the last position and then forgets the edit: next time round, that token is read clean.
-# A KV cache would remember it, so an ordinary cached generation keeps every edit it ever made and writes a
-# *different* text. `hooks.generate` can do both: `past="clean"` reproduces your loop with a cache (in bf16 up to near
-# ties), `past="steered"` is what a plain cache gives. Expect the steered past to be the stronger dose: each new token also reads the pushed
-# keys and values of all the tokens before it.
+# Your loop edits only the last position and then forgets the edit: next time round, that token is read clean. A KV
+# cache would remember it, so an ordinary cached generation keeps every edit it ever made and writes a *different*
+# text. `hooks.generate` can do both: `past="clean"` reproduces your loop with a cache (in bf16 up to near ties),
+# `past="steered"` is what a plain cache gives. Expect the steered past to be the stronger dose: each new token also
+# reads the pushed keys and values of all the tokens before it.
 
 # %%
 push = make_steering_hooks(steering_vectors, 0.2)
@@ -357,8 +357,9 @@ plots.completions(shown, tones, count=6)
 # ## A playground
 #
 # Try it by hand. In bf16 a text may differ from the one above at the same dose: a batch of another size is rounded
-# otherwise, and between two words that are almost equally likely that decides. Expect words within a second. Fewer layers need a larger coefficient; without the tick the words are
-# drawn, and the same seed draws with the same random numbers in all three columns.
+# otherwise, and between two words that are almost equally likely that decides. Expect words within a second. Fewer
+# layers need a larger coefficient; without the tick the words are drawn, and the same seed draws with the same random
+# numbers in all three columns.
 
 # %%
 widgets.Playground(model, make_steering_hooks, steering_vectors, prompt, best_coefficient).show()
@@ -417,9 +418,10 @@ print(steering.table(by_layers))
 # %% [markdown]
 # ## Which vectors, and which positions?
 #
-# The mean difference is one of several recipes. *With BOS*: the mean is taken over all tokens. BOS cancels only if all
-# sentences are equally long; these nearly are, so expect little damage here. *Last token*: only the end of each sentence. *Principal
-# direction*: the direction in which the five pairs differ most. All push all layers as hard as your best coefficient did.
+# The mean difference is one of several recipes. *With BOS*: the mean is taken over all tokens. BOS cancels only if
+# all sentences are equally long; these nearly are, so expect little damage here. *Last token*: only the end of each
+# sentence. *Principal direction*: the direction in which the five pairs differ most. All push all layers as hard as
+# your best coefficient did.
 
 # %%
 other_vectors = {

@@ -460,8 +460,8 @@ checks.task_2_4(top_contexts)
 # ## Read the latents
 #
 # Twelve latents in three groups: 0, 1 and 2, as in the original, a fair sample since nobody chose them; five that a
-# rule points to, where a latent is furthest ahead of the best neuron (punctuation left out); and four drawn from those that are alive, neither rare nor
-# everywhere, and fire in several lines.
+# rule points to, where a latent is furthest ahead of the best neuron (punctuation left out); and four drawn from
+# those that are alive, neither rare nor everywhere, and fire in several lines.
 
 # %%
 punctuation = ("comma", "end of a sentence", "bracket", "quote", "hyphen or dash", "digit")
@@ -555,28 +555,27 @@ plots.contexts(fires_on(my_sentence))
 # %% [markdown] task="2.5" points=1 role="written"
 # For each latent: its number; what you say it means, in one sentence; **evidence for** (quote two contexts); and
 # **evidence against** or a test that could have proven you wrong: a context that doesn't fit, a token on which it
-# should have fired and didn't (`fires_on`). Say how sure you are. A latent without a clear meaning is a valid finding if you show
-# why.
+# should have fired and didn't (`fires_on`). Say how sure you are. A latent without a clear meaning is a valid finding
+# if you show why.
 #
 # <!-- BEGIN SOLUTION -->
 # *(Numbers depend on the run; these are readings of the figures above, smollm2, text `written`.)*
 #
-# **Latent 602** fires on "most" as a superlative. For: "those who need it[ most].", "the people that needed them[ most],
-# namely". Against: the label that it is best for is "superlative" (F1 0.81), but all five contexts are one word, four of them
-# behind "need" or "needed", so from them alone it could be "need it most". "biggest" lights up too, more weakly, in "the
-# biggest,[ most] beautiful": that speaks for superlatives. It would prove me wrong if it were silent on "the oldest house".
-# Fairly sure of the word, unsure of the class.
+# **Latent 3695** fires on superlatives. For: "she is the[ oldest] female in Manchester", "The world's[ largest] oak tree"; and
+# in my sentence on "[ oldest]", at 27.4, where its strongest context has 34.1. Against: in the same sentence it is silent on
+# "the most beautiful", although "[ most] seismically active" and "the[ most] important of a thousand" are among its top
+# contexts. Perhaps "most" counts only where something is ranked among others. Sure of "-est", unsure of "most".
 #
-# **Latent 2829**, to which no label pointed, fires on "so" that begins a purpose. For: "what I know[ so] that others may
-# understand", "sunlight available[ so] as to grow". Against: "just enough[ so] that there is no unpleasant" is a degree
-# rather than a purpose, and "enough" lights up before "so" once, so it may be any "so" that a clause follows. Three of the
-# five go on with "that", but "decided to create one[ so] he didn't have to" doesn't. I haven't tested whether "so happy"
-# stays silent, which it must. Fairly sure.
+# **Latent 1538**, to which no label pointed, fires on big cities. For: "A fire in a[ Sydney] factory", "working for the[ Tokyo]
+# Government". Against: there are two cities in five contexts, so it may be these two names. My test: a sentence without any
+# city, in which it should be silent. It isn't: "[ town]" has 10.5, a quarter of its strongest context, and "house" lights up a
+# little. So it isn't names alone, and my claim becomes "a place where people live, Sydney and Tokyo most of all". Fairly sure.
 #
-# **Latent 662**, to which no label pointed either, fires on "coin". For: "The first major[ coin] was minted around", "made
-# its first[ coin] — one dollar". Against: "Mint" and "minted" light up as well, so "metal money" may be nearer than the word;
-# and all five are "coin" in the singular. "coins" tells the two apart, and "to coin a phrase" would have to stay silent. Sure of
-# the topic.
+# **Latent 3148**, to which no label pointed either, has no clear meaning. "for every[ guest]" and "attentive to our[ guests]'
+# needs" would be hospitality, but "unstop[p]able", "their own un[beat]en record" and "Julia ([born] in 200" aren't,
+# and two of those are pieces of words that begin with "un". It is also weak: 22 to 26, where most others here reach
+# 30 to 43. In my sentence, which has neither guests nor "un", it was silent, which both stories predict and so says
+# nothing. I wouldn't name it.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="2.5" role="rubric"
