@@ -155,6 +155,8 @@ def _seed() -> None:
 @contextlib.contextmanager
 def _on_the_cpu():
     """Where there is no GPU, code that was written for one runs on the CPU."""
+    from unittest import mock
+
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -165,9 +167,14 @@ def _on_the_cpu():
         def __torch_function__(self, function, types, args=(), kwargs=None):
             if function is torch.Tensor.cuda:
                 return args[0]
+            if function is torch.device:  # only a name, by which torch's own functions find their modules
+                return function(*args, **(kwargs or {}))
             return function(*map(here, args), **{name: here(value) for name, value in (kwargs or {}).items()})
 
-    with contextlib.nullcontext() if torch.cuda.is_available() else OnTheCPU():
+    if torch.cuda.is_available():
+        yield
+        return
+    with OnTheCPU(), mock.patch.object(torch, "set_default_device", lambda device: None):
         yield
 
 

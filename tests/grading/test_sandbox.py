@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from helpers.grading.isolation import Limits, Place, available
 from helpers.grading.sandbox import Broken, Session
@@ -88,3 +89,11 @@ def test_what_is_too_much_is_stopped_and_named(source, reason):
         with pytest.raises(Broken) as caught:
             found.cell(source)
     assert caught.value.reason == reason
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_code_for_a_gpu_runs_on_the_cpu(value):
+    made = "[t.device.type for t in (torch.zeros(2, device=torch.device('cuda')), torch.ones(2).cuda(), torch.ones(2).to('cuda:0'), torch.nn.Linear(2, 2).cuda().weight)]"
+    assert value(made, "import torch") == ["cpu"] * 4
+    forked = "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)"  # torch asks for its module by the name 'cuda'
+    assert value("1", forked, "torch.set_default_device('cuda')", "torch.zeros(2) + 1") == 1
