@@ -24,18 +24,21 @@ from transformers.models.llama.modeling_llama import LlamaAttention
 
 # Hook points of attention and of a norm that don't fire.
 UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin", "hook_scale", "hook_normalized")
+PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # settings with which attention goes head by head
 
 
 @contextmanager
 def fused(model) -> Iterator[None]:
     """Within it the model runs on fused attention and GELU, in all blocks whose architecture is known here.
 
-    Known are GPT-2's attention and Llama's (smollm2's); any other is left as it is, and so is the whole model while one of the
-    hook points of attention that wouldn't fire has a hook; so is a norm that is looked into. Put your hooks on first. Hook points
-    of the residual stream, of queries, keys, values, ``z``, and of the MLP fire as ever.
+    Known are GPT-2's attention and Llama's (smollm2's). The whole model is left as it is if a block has another one, if a
+    hook point of attention that wouldn't fire has a hook, or if TransformerLens is set to go head by head. A norm that is looked
+    into is left alone. Put your hooks on first. Hook points of the residual stream, of queries, keys, values, ``z``, and of the
+    MLP fire as ever.
     """
     blocks = [block for block in model.blocks if _replacement(block)]
-    if len(blocks) < len(model.blocks) or any(_is_looked_at(block.attn) for block in blocks):
+    split = any(getattr(model.cfg, flag, False) for flag in PER_HEAD)
+    if split or len(blocks) < len(model.blocks) or any(_is_looked_at(block.attn) for block in blocks):
         yield
         return
     with ExitStack() as stack:

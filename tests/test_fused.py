@@ -109,6 +109,13 @@ def test_everything_is_as_before_afterwards(model):
     assert getattr(model.blocks[0].mlp.original_component, "act", None) is act
 
 
+@pytest.mark.parametrize("flag", ["use_attn_result", "use_split_qkv_input", "use_attn_in"])
+def test_head_by_head_it_is_left_alone(model, monkeypatch, flag):
+    monkeypatch.setattr(model.cfg, flag, True)
+    with fused(model):
+        assert not _is_fused(model)
+
+
 def test_an_unknown_attention_is_left_alone(model, monkeypatch):
     monkeypatch.setattr("helpers.fused._replacement", lambda block: None if block is model.blocks[-1] else ("forward", None))
     with fused(model):
