@@ -14,14 +14,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from benchmarks.common import OUT, Row, Turn, machine, race, table
 from benchmarks.peers import PEERS, PeerError, ask, environment
 from helpers import data, harvest, load_model
 from helpers.caching import BATCH_TOKENS, batches
+from helpers.models import smollm2_folder
 from tests.gpt2 import random_gpt2
 
 CONTEXT = 256
@@ -32,13 +36,24 @@ class _Enough(Exception):
     pass
 
 
-def contestants(folder: str, lines: list[str], layer: int) -> dict[str, Callable[[], int | Turn]]:
-    """Each returns the number of tokens that it harvested, BOS left out."""
-    from transformers import AutoModelForCausalLM
+@dataclass(frozen=True)
+class Models:
+    """One model, loaded in three ways."""
 
+    bridge: TransformerBridge
+    half: TransformerBridge  # in bf16
+    plain: PreTrainedModel
+
+    @classmethod
+    def load(cls, folder: str) -> Models:
+        plain = AutoModelForCausalLM.from_pretrained(smollm2_folder() if folder == "smollm2" else folder).eval()
+        return cls(load_model(folder), load_model(folder, dtype=torch.bfloat16), plain)
+
+
+def contestants(models: Models, lines: list[str], layer: int) -> dict[str, Callable[[], int | Turn]]:
+    """Each returns the number of tokens that it harvested, BOS left out."""
+    bridge, half, plain = models.bridge, models.half, models.plain
     name, before = f"blocks.{layer}.hook_resid_pre", f"blocks.{layer - 1}.hook_resid_post"  # the same values
-    bridge, half = load_model(folder), load_model(folder, dtype=torch.bfloat16)
-    plain = AutoModelForCausalLM.from_pretrained(bridge_folder(folder)).eval()
     rows = [bridge.to_tokens(line)[0, :CONTEXT] for line in lines]
     tokens = sum(len(row) - 1 for row in rows)
     return {
@@ -49,12 +64,6 @@ def contestants(folder: str, lines: list[str], layer: int) -> dict[str, Callable
         "ours, fp32": lambda: _ours(bridge, lines, name, tokens),
         "ours, bf16": lambda: _ours(half, lines, name, tokens),
     }
-
-
-def bridge_folder(folder: str) -> str:
-    from helpers.models import smollm2_folder
-
-    return str(smollm2_folder()) if folder == "smollm2" else folder
 
 
 @torch.inference_mode()
@@ -155,16 +164,16 @@ def _rate(small: int, large: int, dtype: torch.dtype) -> float:
 
 
 def compare(folder: str, lines: list[str], layer: int, rounds: int, title: str) -> str:
-    for warm_up in contestants(folder, lines[:10], layer).values():
+    models = Models.load(folder)
+    for warm_up in contestants(models, lines[:10], layer).values():
         warm_up()
-    runners = contestants(folder, lines, layer)
+    runners = contestants(models, lines, layer)
     if folder != "smollm2":  # which SAELens' version of TransformerLens doesn't load from a folder
         runners |= _store(folder, lines, f"blocks.{layer}.hook_resid_pre")
     rows = race(runners, rounds, title, warm=True)
-    model = load_model(folder)
     mean_length = rows[0].units / len(lines)
-    limits = {dtype: limit(model, layer, dtype, mean_length) for dtype in (torch.float32, torch.bfloat16)}
-    return "\n".join([f"## {title}", "", table(rows), "", _shares(rows, limits), "", _error(folder, lines[:60], layer)])
+    limits = {dtype: limit(models.bridge, layer, dtype, mean_length) for dtype in (torch.float32, torch.bfloat16)}
+    return "\n".join([f"## {title}", "", table(rows), "", _shares(rows, limits), "", _error(models, lines[:60], layer)])
 
 
 def _shares(rows: list[Row], limits: dict) -> str:
@@ -175,11 +184,11 @@ def _shares(rows: list[Row], limits: dict) -> str:
     return "\n".join(lines)
 
 
-def _error(folder: str, lines: list[str], layer: int) -> str:
+def _error(models: Models, lines: list[str], layer: int) -> str:
     name = f"blocks.{layer}.hook_resid_pre"
     exact, half = (
-        harvest(load_model(folder, dtype=dtype), lines, name, context=CONTEXT, too_long="cut", progress=False).without_sinks().values
-        for dtype in (torch.float32, torch.bfloat16)
+        harvest(model, lines, name, context=CONTEXT, too_long="cut", progress=False).without_sinks().values
+        for model in (models.bridge, models.half)
     )
     n = min(len(exact), len(half))
     error = ((exact[:n] - half[:n]).pow(2).sum() / (exact[:n] - exact[:n].mean(0)).pow(2).sum()).item()

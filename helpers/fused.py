@@ -25,6 +25,7 @@ from transformers.models.llama.modeling_llama import LlamaAttention
 # Hook points of attention and of a norm that don't fire.
 UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin", "hook_scale", "hook_normalized")
 PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # settings with which attention goes head by head
+_GELU = nn.GELU("tanh")
 
 
 @contextmanager
@@ -36,20 +37,21 @@ def fused(model) -> Iterator[None]:
     into is left alone. Put your hooks on first. Hook points of the residual stream, of queries, keys, values, ``z``, and of the
     MLP fire as ever.
     """
-    blocks = [block for block in model.blocks if _replacement(block)]
+    blocks = [(block, _replacement(block.attn)) for block in model.blocks]
     split = any(getattr(model.cfg, flag, False) for flag in PER_HEAD)
-    if split or len(blocks) < len(model.blocks) or any(_is_looked_at(block.attn) for block in blocks):
+    if split or any(method is None or _is_looked_at(block.attn) for block, method in blocks):
         yield
         return
     with ExitStack() as stack:
         stack.enter_context(_set(model.original_model.config, "_attn_implementation", "sdpa"))  # no mask where none is needed
-        for block in blocks:
-            stack.enter_context(_method(block.attn, *_replacement(block)))
+        for block, method in blocks:
+            stack.enter_context(_method(block.attn, *method))
             for norm in (block.ln1, block.ln2):
                 if _is_wrapped(norm) and not _is_looked_at(norm):
                     stack.enter_context(_method(norm, "forward", _norm))
-            if isinstance(getattr(block.mlp.original_component, "act", None), NewGELUActivation):
-                stack.enter_context(_set(block.mlp.original_component, "act", nn.GELU("tanh")))
+            mlp = block.mlp.original_component
+            if isinstance(mlp._modules.get("act"), NewGELUActivation):
+                stack.enter_context(_set(mlp, "act", _GELU))
         yield
 
 
@@ -77,9 +79,8 @@ def _method(bridge, name: str, function) -> Iterator[None]:
             vars(bridge)[name] = before
 
 
-def _replacement(block):
-    """Which method of the block's attention to replace, and with what; None where the architecture isn't known."""
-    attn = block.attn
+def _replacement(attn):
+    """Which method of an attention to replace, and with what; None where the architecture isn't known."""
     original = attn.original_component
     if type(attn) is JointQKVAttentionBridge and not (original.scale_attn_by_inverse_layer_idx or original.reorder_and_upcast_attn):
         return "_reconstruct_attention", _joint
@@ -89,7 +90,8 @@ def _replacement(block):
 
 
 def _is_looked_at(bridge) -> bool:
-    return any(getattr(bridge, name).has_hooks() for name in UNSEEN if hasattr(bridge, name))
+    points = map(bridge._modules.get, UNSEEN)  # for what isn't there, getattr asks the wrapped module, too, and takes long
+    return any(point is not None and point.has_hooks() for point in points)
 
 
 def _is_wrapped(norm) -> bool:

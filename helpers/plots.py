@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 GOOD, BAD, PLAIN, ACCENT = "#2a7f62", "#b5403a", "#8a8f98", "#3565a8"
 SAD, HAPPY = "#f2b8b3", "#b4ddcb"
 TONES = LinearSegmentedColormap.from_list("tones", [SAD, "#f7f7f5", HAPPY])
-VALUE_WIDTH = 6  # letters at the end of a context's row
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#ffb45e"])
+VALUE_WIDTH = 6  # letters at the end of a context's row
 
 
 def _axes(width=7.0, height=3.4, columns=1, **kwargs):
@@ -65,8 +65,8 @@ def layer_maps(maps: dict[str, object]) -> Figure:
         shift, fluency = found.shift.T, found.fluency.T
         image = ax.imshow(shift, cmap="RdYlGn", vmin=-1, vmax=1, aspect="auto", origin="lower")
         for y, x in np.ndindex(*shift.shape):
-            dark = "white" if abs(shift[y, x]) > 0.75 else "black"
-            ax.text(x, y, f"{shift[y, x]:+.2f}\n×{fluency[y, x]:.1f}", ha="center", va="center", size=7, color=dark)
+            ink = "white" if abs(shift[y, x]) > 0.75 else "black"
+            ax.text(x, y, f"{shift[y, x]:+.2f}\n×{fluency[y, x]:.1f}", ha="center", va="center", size=7, color=ink)
         ax.set_xticks(range(len(found.layer_sets)), [str(layers[0]) for layers in found.layer_sets])
         ax.set_yticks(range(len(found.sizes)), [f"{size:g}" for size in found.sizes])
         ax.set(xlabel="layer", ylabel="size of the push", title=title)
@@ -139,7 +139,7 @@ def sinks(norms, is_sink, title: str = "") -> Figure:
 def training(histories: dict[str, object]) -> Figure:
     """FVU and L0 of the minibatches during training, one line per run."""
     figure, (left, right) = _axes(10, 3.2, columns=2)
-    for (name, history), style in zip(histories.items(), cycle(("-", "-", "--"))):  # equal k would hide each other
+    for (name, history), style in zip(histories.items(), cycle(("-", "-", "--")), strict=False):  # equal k would hide each other
         left.plot(history.step, history.fvu, label=name)
         right.plot(history.step, history.l0, label=name, ls=style)
     left.set(xlabel="step", ylabel="FVU (batch)", yscale="log", title="what isn't explained")

@@ -117,6 +117,6 @@ def test_head_by_head_it_is_left_alone(model, monkeypatch, flag):
 
 
 def test_an_unknown_attention_is_left_alone(model, monkeypatch):
-    monkeypatch.setattr("helpers.fused._replacement", lambda block: None if block is model.blocks[-1] else ("forward", None))
+    monkeypatch.setattr("helpers.fused._replacement", lambda attn: None if attn is model.blocks[-1].attn else ("forward", None))
     with fused(model):
         assert not _is_fused(model)

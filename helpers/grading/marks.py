@@ -29,7 +29,11 @@ class Tried:
 
 @dataclass(frozen=True)
 class TaskMark:
-    """One task. ``outcome``: "right", "partly right", "wrong", "untouched", "not found", "stopped" or "to be marked". ``says``: the notebook's own check, on inputs that everyone sees; ``note``: what else to know."""
+    """One task.
+
+    ``outcome``: "right", "partly right", "wrong", "untouched", "not found", "stopped" or "to be marked"; ``says``: the
+    notebook's own check, on inputs that everyone sees; ``note``: what else to know.
+    """
 
     task: str
     outcome: str
