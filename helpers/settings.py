@@ -86,9 +86,10 @@ def bf16_is_fast(device_type: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device_type != "cpu" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
-    return "GenuineIntel" not in _processor() or torch.cpu._is_amx_tile_supported()
+    return "GenuineIntel" not in processor() or torch.cpu._is_amx_tile_supported()
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the system says of its processor: the vendor among it."""
     info = Path("/proc/cpuinfo")
     return info.read_text() if info.is_file() else platform.processor()

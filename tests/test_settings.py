@@ -72,6 +72,6 @@ def test_quick_is_smaller_everywhere():
 def test_bf16_is_fast_on_some_processors(monkeypatch, instructions, maker, amx, fast):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: instructions)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(rooms, "_processor", lambda: f"vendor_id : {maker}")
+    monkeypatch.setattr(rooms, "processor", lambda: f"vendor_id : {maker}")
     assert rooms.bf16_is_fast.__wrapped__("cpu") is fast
     assert rooms.bf16_is_fast.__wrapped__("mps") is False
