@@ -28,17 +28,17 @@ def encode_at(
     starts: Int[Tensor, "n"],
 ) -> Float[Tensor, "m"]:
     """Pre-activations (x − b_dec) W_enc + b_enc of the chosen latents only, differentiable in the weights."""
-    return _Gathered.apply(x, W_enc, b_dec, chosen, starts) + F.embedding(chosen, b_enc[:, None])[:, 0]
+    return _Gathered.apply(x, W_enc, b_enc, b_dec, chosen, starts)
 
 
 class _Gathered(torch.autograd.Function):
-    """(x − b_dec) · W_enc[:, chosen]; ``x`` is data and gets no gradient."""
+    """(x − b_dec) · W_enc[:, chosen] + b_enc[chosen]; ``x`` is data and gets no gradient."""
 
     @staticmethod
-    def forward(ctx, x, W_enc, b_dec, chosen, starts):
+    def forward(ctx, x, W_enc, b_enc, b_dec, chosen, starts):
         centred = x - b_dec
         ctx.save_for_backward(centred, W_enc, chosen, starts)
-        return _dots(centred, W_enc.T.contiguous(), chosen, starts)
+        return _dots(centred, W_enc.T.contiguous(), chosen, starts) + b_enc[chosen]
 
     @staticmethod
     def backward(ctx, grad):
@@ -50,7 +50,7 @@ class _Gathered(torch.autograd.Function):
             spread = decode_sparse(chosen, starts, grad.contiguous(), rows)
         (grad_rows,) = torch.autograd.grad(spread, rows, centred)
         per_latent = grad.new_zeros(d_sae).index_add_(0, chosen, grad)
-        return None, grad_rows.T, -(W_enc @ per_latent), None, None
+        return None, grad_rows.T, per_latent, -(W_enc @ per_latent), None, None
 
 
 def _dots(

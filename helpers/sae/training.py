@@ -163,19 +163,27 @@ class _Run:
         step.loss.backward()
         if self.norm_one:
             _remove_parallel_gradient(self.module.W_dec)
-        limit = self.config.clip * math.sqrt(self.rows.width)
-        self._expect_finite(nn.utils.clip_grad_norm_(self.module.parameters(), limit), "gradient", i)
+        self._clip(i)
         self.optimizer.step()
         self.schedule.step()
         if self.norm_one:
             with torch.no_grad():
-                self.module.W_dec.copy_(nn.functional.normalize(self.module.W_dec, dim=-1))
+                self.module.W_dec /= self.module.W_dec.norm(dim=-1, keepdim=True).clamp(min=1e-12)
                 if self.config.tie and i < self.config.tied_for * self.config.steps:
                     self.module.W_enc.lerp_(self.module.W_dec.T, self.config.tie)
         if self.silent is None:
             self.silent = torch.zeros(len(step.fired), device=self.device)
         self.silent += self.batches.size
         self.silent[step.fired] = 0
+
+    def _clip(self, i: int) -> None:
+        """Gradients are rescaled only when they are too long: multiplying all of them by 1 takes as long as Adam."""
+        parameters = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+        self._expect_finite(norm, "gradient", i)
+        limit = self.config.clip * math.sqrt(self.rows.width)
+        if norm > limit:
+            nn.utils.clip_grads_with_norm_(parameters, limit, norm)
 
     def _resample(self) -> None:
         dead = self._dead()
@@ -236,4 +244,4 @@ class _Run:
 @torch.no_grad()
 def _remove_parallel_gradient(W_dec: nn.Parameter) -> None:
     """Along the row itself the gradient only fights the norm constraint (Bricken et al. 2023)."""
-    W_dec.grad -= (W_dec.grad * W_dec).sum(-1, keepdim=True) * W_dec
+    W_dec.grad.addcmul_((W_dec.grad * W_dec).sum(-1, keepdim=True), W_dec, value=-1)
