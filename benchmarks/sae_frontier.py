@@ -18,7 +18,7 @@ from helpers import data, load_model, plots, sae
 from helpers.settings import settings
 
 K = (8, 16, 32, 64)
-SPARSITIES = {"TopK": K, "BatchTopK": K, "Matryoshka": K, "JumpReLU": (4.0, 1.5, 0.6, 0.25), "Gated": (2.0, 1.0, 0.5, 0.25)}
+SPARSITIES = {"TopK": K, "BatchTopK": K, "Matryoshka": K, "JumpReLU": (8.0, 2.0, 0.5, 0.1), "Gated": (10.0, 5.0, 3.0, 2.0)}
 
 
 def one(kind: str, sparsity: float, train, test, config: sae.TrainConfig) -> tuple[object, float]:

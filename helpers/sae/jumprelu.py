@@ -17,6 +17,9 @@ class JumpReLU(Architecture):
     H has no gradient, so θ learns by straight-through estimators with a rectangular kernel of width
     ``bandwidth`` (the paper's equations 10 to 12). Units are those of activations scaled to a mean norm of √d_in.
 
+    The paper starts with a small threshold and narrow kernel, and trains for long. Here both start wide, so that a run of
+    a few hundred steps gets somewhere: a latent's threshold moves only while pre-activations are near it.
+
     Args:
         sparsity: the weight λ of the number of active latents per token.
         threshold: θ at the start.
@@ -28,7 +31,7 @@ class JumpReLU(Architecture):
 
     architecture = "jumprelu"
 
-    def __init__(self, d_in: int, d_sae: int, sparsity: float = 0.2, threshold: float = 0.1, bandwidth: float = 0.1):
+    def __init__(self, d_in: int, d_sae: int, sparsity: float = 1.0, threshold: float = 1.0, bandwidth: float = 1.0):
         super().__init__(d_in, d_sae)
         if not (threshold > 0 and bandwidth > 0):
             raise SAEError(f"JumpReLU(threshold={threshold}, bandwidth={bandwidth}): both must be above 0.")
