@@ -22,7 +22,7 @@ def test_not_done_is_one_line():
     error = NotDone("1.1")
     assert error.task == "1.1" and isinstance(error, NotImplementedError)
     assert error._render_traceback_() == [str(error)] == [
-        "Task 1.1 is not done yet: replace this line with your solution."
+        'Task 1.1 is not done yet: replace the line raise NotDone("1.1") with your solution.'
     ]
 
 
@@ -69,4 +69,4 @@ def test_student_notebooks_stop_at_the_first_open_task_with_one_line(master, qui
         if output.output_type == "error"
     )
     assert cell.metadata.homework.task == first
-    assert error.traceback == [f"Task {first} is not done yet: replace this line with your solution."]
+    assert error.traceback == [f'Task {first} is not done yet: replace the line raise NotDone("{first}") with your solution.']

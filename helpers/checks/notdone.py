@@ -17,7 +17,7 @@ class NotDone(NotImplementedError):
         self.task = task
 
     def __str__(self) -> str:
-        return f"Task {self.task} is not done yet: replace this line with your solution."
+        return f'Task {self.task} is not done yet: replace the line raise NotDone("{self.task}") with your solution.'
 
     def _render_traceback_(self) -> list[str]:
         """IPython shows these lines instead of a traceback: an open task is no error to be debugged."""
