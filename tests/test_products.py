@@ -1,4 +1,4 @@
-"""Products of few rows give PyTorch's own values, whatever the model, the number of rows and the weight's layout."""
+"""Products in the faster way give PyTorch's own values, whatever the model, the number of rows and the weight's layout."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import copy
 import pytest
 import torch
 
-from helpers import few_rows
+from helpers import products
 from helpers.models import load_model
+
+pytestmark = pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="PyTorch is built without oneDNN here")
 
 
 @pytest.fixture(params=["gpt2", "llama", "tiny_model"])
 def model(request, monkeypatch):
-    monkeypatch.setattr(few_rows, "is_faster", lambda: True)
+    monkeypatch.setattr(products, "is_known", lambda: True)
     return request.getfixturevalue(request.param)
 
 
 def _products(model) -> list:
-    return [module for module in model.modules() if type(module) in (torch.nn.Linear, few_rows.Conv1D)]
+    return [module for module in model.modules() if type(module) in (torch.nn.Linear, products.Conv1D)]
 
 
 def _ids(model, rows: int) -> torch.Tensor:
@@ -26,11 +28,11 @@ def _ids(model, rows: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("rows", [1, 2, 5, 64, 65])
+@pytest.mark.parametrize("rows", [1, 2, 5, products.FEW, products.FEW + 1, 300])
 def test_the_same_values(model, rows):
     ids = _ids(model, rows)
     plain = model.original_model(ids, use_cache=False).logits
-    with few_rows.few_rows(model):
+    with products.fast_products(model):
         found = model.original_model(ids, use_cache=False).logits
     torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
 
@@ -39,52 +41,60 @@ def test_the_same_values(model, rows):
 @pytest.mark.parametrize("shape", [(1, 8), (3, 8), (2, 3, 8), (0, 8), (100, 8)])
 @pytest.mark.parametrize("kind", ["with a bias", "without a bias", "Conv1D", "Conv1D laid out"])
 def test_one_product(shape, kind):
-    module = few_rows.Conv1D(5, 8) if "Conv1D" in kind else torch.nn.Linear(8, 5, bias=kind == "with a bias")
+    module = products.Conv1D(5, 8) if "Conv1D" in kind else torch.nn.Linear(8, 5, bias=kind == "with a bias")
     if "laid out" in kind:
-        few_rows.lay_out(module)
+        products.lay_out(module)
         assert module.weight.T.is_contiguous()
     x = torch.randn(shape)
-    found = few_rows._forward(module, x)
+    with torch.no_grad():
+        found = products.product(module, x)
     assert found.shape == (*shape[:-1], 5)
     torch.testing.assert_close(found, module(x), rtol=1e-5, atol=1e-6)
 
 
+def test_gradients_flow():
+    module, x = torch.nn.Linear(8, 5), torch.randn(3, 8, requires_grad=True)
+    found = torch.autograd.grad(products.product(module, x).sum(), [x, module.weight])
+    wanted = torch.autograd.grad(module(x).sum(), [x, module.weight])
+    assert all(map(torch.equal, found, wanted))
+
+
 def test_bf16_is_pytorchs_own():
     module, x = torch.nn.Linear(8, 5).bfloat16(), torch.randn(2, 8, dtype=torch.bfloat16)
-    assert torch.equal(few_rows._forward(module, x), module(x))
+    assert torch.equal(products.product(module, x), module(x))
 
 
 @torch.inference_mode()
 def test_laying_out_changes_no_value(model):
     other = copy.deepcopy(model.original_model)
     before = copy.deepcopy(other.state_dict())
-    few_rows.lay_out(other)
+    products.lay_out(other)
     for name, value in other.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
 def test_afterwards_everything_is_as_before(model):
-    with pytest.raises(RuntimeError, match="broken"), few_rows.few_rows(model):
-        with few_rows.few_rows(model):
+    with pytest.raises(RuntimeError, match="broken"), products.fast_products(model):
+        with products.fast_products(model):
             assert all("forward" in vars(module) for module in _products(model))
         raise RuntimeError("broken")
     assert not any("forward" in vars(module) for module in _products(model))
 
 
 def test_only_where_it_is_faster(model, monkeypatch):
-    monkeypatch.setattr(few_rows, "is_faster", lambda: False)
-    with few_rows.few_rows(model):
+    monkeypatch.setattr(products, "is_known", lambda: False)
+    with products.fast_products(model):
         assert not any("forward" in vars(module) for module in _products(model))
 
 
 @pytest.mark.parametrize(("maker", "faster"), [("AuthenticAMD", True), ("GenuineIntel", False), ("arm", False)])
 def test_known_for_amd_only(monkeypatch, maker, faster):
     monkeypatch.undo()
-    monkeypatch.setattr(few_rows, "processor", lambda: f"vendor_id : {maker}")
-    assert few_rows.is_faster.__wrapped__() is faster
+    monkeypatch.setattr(products, "processor", lambda: f"vendor_id : {maker}")
+    assert products.is_known.__wrapped__() is faster
 
 
 def test_a_loaded_model_is_laid_out(tiny_folder, monkeypatch):
-    monkeypatch.setattr(few_rows, "is_faster", lambda: True)
+    monkeypatch.setattr(products, "is_known", lambda: True)
     module = load_model(tiny_folder, device="cpu").blocks[0].mlp.original_component.c_fc.original_component
     assert module.weight.T.is_contiguous()
