@@ -10,6 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import torch
 
 from benchmarks.common import OUT, machine
@@ -50,7 +51,7 @@ def main() -> None:
             curves.setdefault(kind, []).append(marks)
             rows.append(f"| {kind} | {sparsity:g} | {marks.l0:.1f} | {marks.fvu:.3f} | {marks.dead_fraction:.1%} | {seconds:.0f} |")
             print(rows[-1], flush=True)
-    _write(rows, curves, table.hook_name, len(table), options)
+            _write(rows, curves, table.hook_name, len(table), options)  # each time: what was measured is there when it is stopped
 
 
 def _write(rows: list[str], curves: dict[str, list], hook_name: str, tokens: int, options) -> None:
@@ -59,7 +60,9 @@ def _write(rows: list[str], curves: dict[str, list], hook_name: str, tokens: int
         f"{options.steps} steps of {options.batch_size}, seed 0. Sparsity is k, or the weight in the loss."
     )
     picture = Path("sae_frontier.png")
-    plots.frontier(curves, {}).savefig(OUT / picture, dpi=120, bbox_inches="tight")
+    figure = plots.frontier(curves, {})
+    figure.savefig(OUT / picture, dpi=120, bbox_inches="tight")
+    plt.close(figure)
     parts = ["# The frontier", f"Measured on: {machine()}.", about, "\n".join(rows), f"![FVU against L0]({picture})"]
     (OUT / "sae_frontier.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 

@@ -31,7 +31,7 @@ class JumpReLU(Architecture):
 
     architecture = "jumprelu"
 
-    def __init__(self, d_in: int, d_sae: int, sparsity: float = 1.0, threshold: float = 1.0, bandwidth: float = 1.0):
+    def __init__(self, d_in: int, d_sae: int, sparsity: float = 0.2, threshold: float = 1.0, bandwidth: float = 1.0):
         super().__init__(d_in, d_sae)
         if not (threshold > 0 and bandwidth > 0):
             raise SAEError(f"JumpReLU(threshold={threshold}, bandwidth={bandwidth}): both must be above 0.")
