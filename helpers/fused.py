@@ -32,12 +32,12 @@ _GELU = nn.GELU("tanh")
 
 @contextmanager
 def fused(model) -> Iterator[None]:
-    """Within it the model runs on fused attention and GELU, in all blocks whose architecture is known here, and on fast products.
+    """Within it the model runs on fast products, and on fused attention and GELU where all blocks' architecture is known here.
 
-    Known are GPT-2's attention and Llama's (smollm2's). Attention, norms and GELU are left as they are if a block has another one, if a
-    hook point of attention that wouldn't fire has a hook, or if TransformerLens is set to go head by head. A norm that is looked
-    into is left alone. Put your hooks on first. Hook points of the residual stream, of queries, keys, values, ``z``, and of the
-    MLP fire as ever.
+    Known are GPT-2's attention and Llama's (smollm2's). Attention, norms and GELU are left as they are if a block has another
+    one, if a hook point of attention that wouldn't fire has a hook, or if TransformerLens is set to go head by head. A norm that
+    is looked into is left alone. Put your hooks on first. Hook points of the residual stream, of queries, keys, values, ``z``,
+    and of the MLP fire as ever.
     """
     blocks = [(block, _replacement(block.attn)) for block in model.blocks]
     split = any(getattr(model.cfg, flag, False) for flag in PER_HEAD)

@@ -52,8 +52,9 @@ def test_one_product(shape, kind):
     torch.testing.assert_close(found, module(x), rtol=1e-5, atol=1e-6)
 
 
-def test_gradients_flow():
-    module, x = torch.nn.Linear(8, 5), torch.randn(3, 8, requires_grad=True)
+@pytest.mark.parametrize("rows", [3, 100])
+def test_gradients_flow(rows):
+    module, x = torch.nn.Linear(8, 5), torch.randn(rows, 8, requires_grad=True)
     found = torch.autograd.grad(products.product(module, x).sum(), [x, module.weight])
     wanted = torch.autograd.grad(module(x).sum(), [x, module.weight])
     assert all(map(torch.equal, found, wanted))
