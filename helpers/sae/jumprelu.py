@@ -18,7 +18,8 @@ class JumpReLU(Architecture):
     ``bandwidth`` (the paper's equations 10 to 12). Units are those of activations scaled to a mean norm of √d_in.
 
     The paper starts with a small threshold and narrow kernel, and trains for long. Here both start wide, so that a run of
-    a few hundred steps gets somewhere: a latent's threshold moves only while pre-activations are near it.
+    a few hundred steps gets somewhere: a latent's threshold moves only while pre-activations are near it. (smollm2's middle
+    layer, 120 steps: L0 34 and 17 at a sparsity of 0.5 and 4; with a tenth of both, 546 and 551.)
 
     Args:
         sparsity: the weight λ of the number of active latents per token.
