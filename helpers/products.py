@@ -66,7 +66,7 @@ def product(module: nn.Linear | Conv1D, x: Float[Tensor, "... d_in"]) -> Float[T
     if len(rows) > FEW:
         found = torch.ops.mkldnn._linear_pointwise(rows, weight, module.bias, "none", [], "")
     else:
-        columns = (rows if len(rows) > 1 else rows.repeat(2, 1)).T  # two rows are faster than one
+        columns = (rows.contiguous() if len(rows) > 1 else rows.repeat(2, 1)).T  # two rows are faster than one
         found = (weight @ columns).T[: len(rows)]
         if module.bias is not None:
             found = found + module.bias
