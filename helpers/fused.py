@@ -14,6 +14,7 @@ from types import MethodType
 from torch import nn
 from transformer_lens.model_bridge.generalized_components import (
     JointQKVAttentionBridge,
+    LinearBridge,
     NormalizationBridge,
     PositionEmbeddingsAttentionBridge,
     RMSNormalizationBridge,
@@ -22,7 +23,7 @@ from transformers.activations import NewGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaAttention
 
-from helpers.products import fast_products
+from helpers.products import fast_products, then_gelu
 
 # Hook points of attention and of a norm that don't fire.
 UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin", "hook_scale", "hook_normalized")
@@ -54,7 +55,7 @@ def fused(model) -> Iterator[None]:
                     stack.enter_context(_method(norm, "forward", _norm))
             mlp = block.mlp.original_component
             if isinstance(mlp._modules.get("act"), NewGELUActivation):
-                stack.enter_context(_set(mlp, "act", _GELU))
+                stack.enter_context(_gelu(mlp))
         yield
 
 
@@ -80,6 +81,18 @@ def _method(bridge, name: str, function) -> Iterator[None]:
             del vars(bridge)[name]  # the class's shows again
         else:
             vars(bridge)[name] = before
+
+
+@contextmanager
+def _gelu(mlp) -> Iterator[None]:
+    """GPT-2's GELU in one pass; in none of its own where products are fast and nobody looks at what it is taken of."""
+    first = mlp._modules.get("c_fc")
+    joined = isinstance(first, LinearBridge) and not first.hook_out.has_hooks() and "forward" in vars(first.original_component)
+    with ExitStack() as stack:
+        stack.enter_context(_set(mlp, "act", nn.Identity() if joined else _GELU))
+        if joined:
+            stack.enter_context(then_gelu(first.original_component))
+        yield
 
 
 def _replacement(attn):

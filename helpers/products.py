@@ -3,7 +3,7 @@
 On AMD processors MKL, which PyTorch multiplies with, is slow in two places. With a few rows, as in decoding token by token, a
 product takes the time that the weight takes to be read; ``x @ W.T`` takes up to six times as long for 2 to 4 rows, and
 twice as long for one, as the same product written ``(W @ x.T).T``. With more rows oneDNN, which is also part of PyTorch,
-takes two thirds to four fifths of MKL's time.
+takes two thirds to four fifths of MKL's time, and some percent less once the weight lies as oneDNN itself would lay it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from weakref import WeakKeyDictionary
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 from helpers.settings import processor
 
 FEW = 4  # rows up to which the weight comes first
 _found: WeakKeyDictionary = WeakKeyDictionary()  # model -> its modules that multiply
+_packed: dict[nn.Module, Tensor] | None = None  # while weights are packed: module -> its weight in oneDNN's layout
 
 
 @contextmanager
@@ -32,6 +34,9 @@ def fast_products(model) -> Iterator[None]:
         return
     if model not in _found:
         _found[model] = [module for module in model.modules() if type(module) in (nn.Linear, Conv1D)]
+    if any("forward" in vars(module) for module in _found[model][:1]):  # within it already
+        yield
+        return
     for module in _found[model]:
         vars(module)["forward"] = partial(product, module)
     try:
@@ -39,6 +44,31 @@ def fast_products(model) -> Iterator[None]:
     finally:
         for module in _found[model]:
             vars(module).pop("forward", None)  # the class's shows again
+
+
+@contextmanager
+def then_gelu(module: nn.Linear | Conv1D) -> Iterator[None]:
+    """Within fast products ``module`` gives the GELU (its tanh form) of its product, which spares a pass over it."""
+    before = vars(module)["forward"]
+    vars(module)["forward"] = partial(product, module, gelu=True)
+    try:
+        yield
+    finally:
+        vars(module)["forward"] = before
+
+
+@contextmanager
+def packed_weights() -> Iterator[None]:
+    """Within it, weights that meet more than a few rows are kept a second time, in oneDNN's layout.
+
+    For many large batches: it costs the memory of these weights, and the weights mustn't change meanwhile.
+    """
+    global _packed
+    before, _packed = _packed, {}
+    try:
+        yield
+    finally:
+        _packed = before
 
 
 @lru_cache
@@ -56,18 +86,32 @@ def lay_out(model) -> None:
             module.weight.data = module.weight.data.T.contiguous().T
 
 
-def product(module: nn.Linear | Conv1D, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_out"]:
-    """What the module gives for ``x``; where another way isn't known to be faster or gradients are wanted, the module's own."""
+def product(module: nn.Linear | Conv1D, x: Float[Tensor, "... d_in"], gelu: bool = False) -> Float[Tensor, "... d_out"]:
+    """What the module gives for ``x``; where another way isn't known to be faster or gradients are wanted, in its own way."""
     weight = module.weight.T if type(module) is Conv1D else module.weight
+    rows = x.reshape(-1, x.shape[-1])
     plain = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and weight.is_contiguous()
     if not plain or not x.numel() or (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
-        return type(module).forward(module, x)
-    rows = x.reshape(-1, x.shape[-1])
-    if len(rows) > FEW:
-        found = torch.ops.mkldnn._linear_pointwise(rows, weight, module.bias, "none", [], "")
+        found = type(module).forward(module, x)
+    elif len(rows) > FEW:
+        after = ("gelu", [], "tanh") if gelu else ("none", [], "")
+        found = torch.ops.mkldnn._linear_pointwise(rows, _layout(module, weight, len(rows)), module.bias, *after)
+        return found.reshape(*x.shape[:-1], -1)
     else:
-        columns = (rows.contiguous() if len(rows) > 1 else rows.repeat(2, 1)).T  # two rows are faster than one
-        found = (weight @ columns).T[: len(rows)]
-        if module.bias is not None:
-            found = found + module.bias
-    return found.reshape(*x.shape[:-1], -1)
+        found = _few(rows, weight, module.bias).reshape(*x.shape[:-1], -1)
+    return F.gelu(found, approximate="tanh") if gelu else found
+
+
+def _few(rows: Float[Tensor, "few d_in"], weight: Float[Tensor, "d_out d_in"], bias: Tensor | None) -> Float[Tensor, "few d_out"]:
+    columns = (rows.contiguous() if len(rows) > 1 else rows.repeat(2, 1)).T  # two rows are faster than one
+    found = (weight @ columns).T[: len(rows)]
+    return found if bias is None else found + bias
+
+
+def _layout(module: nn.Module, weight: Float[Tensor, "d_out d_in"], rows: int) -> Tensor:
+    """The weight itself, or its packed twin where weights are packed; which one changes no value."""
+    if _packed is None:
+        return weight
+    if module not in _packed:
+        _packed[module] = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return _packed[module]

@@ -10,7 +10,8 @@ from helpers.fused import UNSEEN, fused
 
 
 @pytest.fixture(params=["gpt2", "llama", "tiny_model"])
-def model(request):
+def model(request, monkeypatch):
+    monkeypatch.setattr("helpers.products.is_known", lambda: hasattr(torch.ops.mkldnn, "_linear_pointwise"))
     return request.getfixturevalue(request.param)
 
 
@@ -79,7 +80,7 @@ def test_hooks_on_the_pattern_are_heard(model):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("point", ["hook_resid_pre", "attn.hook_z", "attn.hook_q", "hook_attn_out", "hook_mlp_out", "ln2.hook_normalized"])
+@pytest.mark.parametrize("point", ["hook_resid_pre", "attn.hook_z", "attn.hook_q", "hook_attn_out", "hook_mlp_out", "ln2.hook_normalized", "mlp.hook_pre", "mlp.hook_post"])
 def test_other_hooks_fire_and_edit(model, point):
     ids, seen = _ids(model), []
 
@@ -95,6 +96,19 @@ def test_other_hooks_fire_and_edit(model, point):
     assert len(seen) == 2
     torch.testing.assert_close(seen[1], seen[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_one_within_another_gives_the_same_values(model):
+    """Also behind the inner one's end, where the outer one's GELU is still part of a product."""
+    ids = _ids(model)
+    plain = model.original_model(ids, use_cache=False).logits
+    with fused(model):
+        with fused(model):
+            inner = model.original_model(ids, use_cache=False).logits
+        outer = model.original_model(ids, use_cache=False).logits
+    for found in (inner, outer, model.original_model(ids, use_cache=False).logits):
+        torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
 
 
 def test_everything_is_as_before_afterwards(model):

@@ -52,6 +52,35 @@ def test_one_product(shape, kind):
     torch.testing.assert_close(found, module(x), rtol=1e-5, atol=1e-6)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("rows", [0, 1, products.FEW, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_product_and_its_gelu(rows, dtype):
+    module, x = torch.nn.Linear(8, 5).to(dtype), torch.randn(rows, 8, dtype=dtype)
+    wanted = torch.nn.functional.gelu(module(x), approximate="tanh")
+    torch.testing.assert_close(products.product(module, x, gelu=True), wanted)
+
+
+@torch.inference_mode()
+def test_packed_weights_give_the_same_values(model):
+    ids = _ids(model, 300)
+    plain = model.original_model(ids, use_cache=False).logits
+    with products.packed_weights(), products.fast_products(model):
+        found = [model.original_model(part, use_cache=False).logits for part in (ids, ids[:7])]
+        assert products._packed
+    assert products._packed is None
+    for rows in found:
+        torch.testing.assert_close(rows, plain[: len(rows)], rtol=1e-5, atol=1e-5)
+
+
+def test_weights_may_change_between_two_packings():
+    module, x = torch.nn.Linear(8, 5), torch.randn(100, 8)
+    for _ in range(2):
+        with torch.no_grad(), products.packed_weights():
+            module.weight += 1
+            torch.testing.assert_close(products.product(module, x), module(x))
+
+
 @pytest.mark.parametrize("rows", [3, 100])
 def test_gradients_flow(rows):
     module, x = torch.nn.Linear(8, 5), torch.randn(rows, 8, requires_grad=True)
