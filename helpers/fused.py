@@ -2,7 +2,8 @@
 
 TransformerBridge computes attention step by step so that scores and pattern can be hooked, and passes four times over
 ``[batch head pos pos]`` on the way, and every norm twice, once for its hooks; GPT-2's GELU is written as eight elementwise
-operations. Where nobody looks there, PyTorch's own kernels give the same values (fp32: to about 1e-6) in fewer passes.
+operations; a Llama's MLP multiplies past its own modules, and its rotation copies every half that it swaps. Where nobody
+looks there, PyTorch's own kernels give the same values (fp32: to about 1e-6) in fewer passes.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import MethodType
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 from transformer_lens.model_bridge.generalized_components import (
+    GatedMLPBridge,
     JointQKVAttentionBridge,
     LinearBridge,
     NormalizationBridge,
     PositionEmbeddingsAttentionBridge,
     RMSNormalizationBridge,
 )
+from transformer_lens.model_bridge.generalized_components.gated_mlp import resolve_activation_fn
 from transformers.activations import NewGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.models.llama.modeling_llama import LlamaAttention
+from transformers.models.llama import modeling_llama
 
 from helpers.products import fast_products, then_gelu
 
@@ -48,8 +53,12 @@ def fused(model) -> Iterator[None]:
             yield
             return
         stack.enter_context(_set(model.original_model.config, "_attn_implementation", "sdpa"))  # no mask where none is needed
+        if any(method[1] is _rotary for _, method in blocks):
+            stack.enter_context(_set(modeling_llama, "apply_rotary_pos_emb", _rotated))
         for block, method in blocks:
             stack.enter_context(_method(block.attn, *method))
+            if _is_gated(block.mlp):
+                stack.enter_context(_method(block.mlp, "forward", _gated))
             for norm in (block.ln1, block.ln2):
                 if _is_wrapped(norm) and not _is_looked_at(norm):
                     stack.enter_context(_method(norm, "forward", _norm))
@@ -100,7 +109,7 @@ def _replacement(attn):
     original = attn.original_component
     if type(attn) is JointQKVAttentionBridge and not (original.scale_attn_by_inverse_layer_idx or original.reorder_and_upcast_attn):
         return "_reconstruct_attention", _joint
-    if type(attn) is PositionEmbeddingsAttentionBridge and type(original) is LlamaAttention:
+    if type(attn) is PositionEmbeddingsAttentionBridge and type(original) is modeling_llama.LlamaAttention:
         return "forward", _rotary
     return None
 
@@ -130,6 +139,33 @@ def _rotary(attn, *args, hidden_states=None, **given):
     hidden_states = args[0] if hidden_states is None else hidden_states
     z, _ = attn.original_component(attn.hook_in(hidden_states), **given)
     return attn.hook_out(z), None
+
+
+def _rotated(q, k, cos, sin, unsqueeze_dim=1):
+    """Rotary positions (Su et al. 2021) as Llama has them: x cos + (−x₂, x₁) sin, x₁ and x₂ being x's halves."""
+    cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
+    half = cos.shape[-1] // 2
+
+    def rotated(x):
+        turned = x * cos
+        turned[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+        turned[..., half:].addcmul_(x[..., :half], sin[..., half:])
+        return turned
+
+    return rotated(q), rotated(k)
+
+
+def _is_gated(mlp) -> bool:
+    return type(mlp) is GatedMLPBridge and getattr(mlp, "_use_processed_weights", False) and resolve_activation_fn(mlp.config) is F.silu
+
+
+def _gated(mlp, hidden_states: torch.Tensor) -> torch.Tensor:
+    """The bridge's own steps, its hooks included, by the modules that fast products know."""
+    parts = mlp._modules
+    hidden_states = mlp.hook_in(hidden_states)
+    gate, linear = (parts[name].hook_out(parts[name].original_component(hidden_states)) for name in ("gate", "in"))
+    hidden = parts["out"].hook_in(F.silu(gate).mul_(linear))
+    return mlp.hook_out(parts["out"].hook_out(parts["out"].original_component(hidden)))
 
 
 def _norm(norm, hidden_states, **given):

@@ -66,7 +66,7 @@ def layer_maps(maps: dict[str, object]) -> Figure:
         image = ax.imshow(shift, cmap="RdYlGn", vmin=-1, vmax=1, aspect="auto", origin="lower")
         for y, x in np.ndindex(*shift.shape):
             ink = "white" if abs(shift[y, x]) > 0.75 else "black"
-            ax.text(x, y, f"{shift[y, x]:+.2f}\n×{fluency[y, x]:.1f}", ha="center", va="center", size=7, color=ink)
+            ax.text(x, y, f"{shift[y, x]:+.2f}\n×{fluency[y, x]:.2f}", ha="center", va="center", size=7, color=ink)
         ax.set_xticks(range(len(found.layer_sets)), [str(layers[0]) for layers in found.layer_sets])
         ax.set_yticks(range(len(found.sizes)), [f"{size:g}" for size in found.sizes])
         ax.set(xlabel="layer", ylabel="size of the push", title=title)

@@ -31,8 +31,6 @@
 # | 2.7 beat the reference | 1 (bonus) | hard | 20 |
 
 # %%
-import copy
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -57,7 +55,8 @@ print(f"{n_layers} layers, d_model {d_model}")
 #
 # With `HOMEWORK_TEXT=written` (the default) the text was written by smollm2 itself: encyclopaedia articles, reviews,
 # news, letters, recipes and more. It reads like English and **its facts are wrong**; what counts here is that the
-# model meets the words it knows. `HOMEWORK_TEXT=wikitext` takes WikiText-2 from the hub, as the original did.
+# model meets the words it knows. `HOMEWORK_TEXT=wikitext` takes WikiText-2 from the hub, as *the original* did: the earlier
+# homework that this one reworks.
 
 # %%
 lines = list(dict.fromkeys(data.lines(setting.text)))  # each once: a line in both parts of a split would be a leak
@@ -192,11 +191,12 @@ checks.task_2_2(sae_loss)
 # %% [markdown]
 # ### The original's loss
 #
-# The homework that this course grew out of used `mse(x, x_hat) + 1e-3 * h.abs().mean()`: both terms are means over
-# *all entries*. The error is then divided by `d_model`, and the penalty by the number of latents, 8 times as large: in the
-# loss of 2.2 that is λ = 1e-3 / 8, where you will need about 1. Guess its L0 (active latents per token) before you run the
-# cell: the last layer, 8 × `d_model` latents, 50 full-batch steps, as in the original. FVU and dead latents are explained
-# below it.
+# The original used `mse(x, x_hat) + 1e-3 * h.abs().mean()`: both terms are means over *all entries*. The error is then
+# divided by `d_model`, and the penalty by the number of latents, 8 times as large: in the loss of 2.2 that is λ = 1e-3 / 8.
+# And its activations weren't scaled: a squared error grows with their length squared, an L1 norm only with their
+# length, so the longer they are, the less the same λ counts. Guess the L0 (active latents per token) before you run the
+# cell: the last layer, 8 × `d_model` latents, 50 full-batch steps, as in the original. FVU and dead latents are
+# explained below it.
 
 
 # %%
@@ -212,8 +212,12 @@ original_marks = sae.evaluate(original_sae, test_last)
 print(original_marks)
 
 # %% [markdown]
+# <details><summary>Did you guess its L0?</summary>
+#
 # Hardly sparse: hundreds of its latents are active on every token, where 32 will do below, and many fire on most tokens,
 # so those can't mean one thing. The penalty was there, but far too weak to be heard.
+#
+# </details>
 #
 # ## Task 2.3: a trained SAE within bounds (1 point)
 #
@@ -232,9 +236,10 @@ print(original_marks)
 # and what `sae.train` returns in `my_history`. Half a minute of training is enough on two cores.
 #
 # The grader takes your dictionary and what is active on lines that aren't in this notebook, and computes the three figures
-# from them: a reconstruction has to be a sum of dictionary rows. Latents that fire on more than half of the tokens may make
-# up at most half of L0, or the code isn't sparse but short. On a model on which our own SAE is worse, 1.25 times its figures
-# are enough.
+# from them: a reconstruction has to be a sum of dictionary rows and a bias. Two more things it asks for, which the check here
+# doesn't: latents that fire on more than half of the tokens may make up at most half of L0, and the reconstructions must
+# spread over clearly more dimensions than L0. Else it is a dense code in a small subspace, as principal components are.
+# On a model on which our own SAE is worse, 1.25 times its figures are enough.
 #
 # <details><summary>Hint</summary>
 #
@@ -328,15 +333,16 @@ plots.frontier({"TopK, a sixth of the steps": frontier}, {"reference": middle_ma
 #
 # The same architecture once more, shorter, and with the sinks left in the training data. Then the same SAE is marked
 # twice, on the same lines, with the sinks in the sums and without them. (Lines that it was trained on, since the held-out
-# ones hardly have a sink.) Expect the first number to look clearly better than the second; only the second is about text.
+# ones may have no sink at all.) Expect the first number to look clearly better than the second; only the second is about text.
 
 # %%
+torch.manual_seed(0)
 naive = sae.TopK(d_model, 8 * d_model, k=32).to(setting.device)
-short = sae.TrainConfig(steps=sizes.steps // 5, batch_size=sizes.batch_size)
+short = sae.TrainConfig(steps=sizes.steps // 5, batch_size=sizes.batch_size, lr=3e-3)
 _ = sae.train(naive, train_middle.values, config=short, progress="with sinks")
 
 # %%
-marked = middle[: sizes.tokens // 4]
+marked = train_middle[: sizes.tokens // 4]
 flattered, honest = sae.evaluate(naive, marked, keep_sinks=True), sae.evaluate(naive, marked)
 print(f"one SAE, two numbers: FVU {flattered.fvu:.3f} with the sinks, {honest.fvu:.3f} without")
 
@@ -346,8 +352,8 @@ print(f"one SAE, two numbers: FVU {flattered.fvu:.3f} with the sinks, {honest.fv
 # A good FVU doesn't say so. So ask something that a rule can decide: is this token a month, a digit, a food word, the
 # first word of a sentence? For each of these labels, take the best single latent and see how well "it is above a
 # threshold", the best of eight, predicts the label (F1: 1 is perfect). Beside it, found in the same way and with either
-# sign, the best single coordinate of the residual stream. The field calls it a neuron, though nothing says that the model
-# uses these axes: a modest rival.
+# sign, the best single coordinate of the residual stream. We call it a neuron for short. It isn't one of an MLP, and nothing
+# says that the model uses these axes: a modest rival.
 
 # %%
 labels = features.token_labels(model, test_middle)
@@ -359,6 +365,10 @@ kept = ~test_middle.is_sink
 latent_f1, best_latents = sae.best_f1(sae.encoder(reference), test_middle.values[kept], truth[:, kept])
 neuron_f1, _ = sae.best_f1(lambda x: x, test_middle.values[kept], truth[:, kept], both_signs=True)
 plots.label_scores(names, latent_f1, neuron_f1, "middle layer: which label does one feature know?")
+
+# %% [markdown]
+# The same for the last layer, where the model is about to speak. Expect lower figures: there the next word counts for more
+# than the one just read.
 
 # %%
 last_f1, _ = sae.best_f1(sae.encoder(last_reference), test_last.values[kept], truth[:, kept])
@@ -385,6 +395,9 @@ for k in (1, 5):
         scores = sae.sparse_probe(encode, fit, score, k)
         probes[f"{k} {kind}"] = scores.f1.mean().item()
         print(f"{k} {kind}: mean F1 {scores.f1.mean():.2f}, AUROC {scores.auroc.mean():.2f} ({int(enough.sum())} labels)")
+
+# %% [markdown]
+# The next cell leaves the figures above in the notebook, for `make run`. Nothing to do.
 
 # %%
 label_figures = {
@@ -460,7 +473,7 @@ checks.task_2_4(top_contexts)
 # ## Read the latents
 #
 # Twelve latents in three groups: 0, 1 and 2, as in the original, a fair sample since nobody chose them; five that a
-# rule points to, where a latent is furthest ahead of the best neuron (punctuation left out); and four drawn from
+# rule points to, where a latent is furthest ahead of the best neuron (punctuation and digits left out); and four drawn from
 # those that are alive, neither rare nor everywhere, and fire in several lines.
 
 # %%
@@ -502,7 +515,8 @@ def contexts_of(latent_index: int, k: int = 5):
 plots.contexts({f"latent {i}": contexts_of(i) for i in range(3)})
 
 # %% [markdown]
-# Five that a rule points to. Cover the titles and guess.
+# Five that a rule points to. Cover the titles and guess. A title may surprise you: F1 is measured over all tokens above a
+# threshold, and these are the five strongest. What fires hardest needn't be what the rule counts.
 
 # %%
 titles = {i: f"latent {i} (best for {names[best_for[i]]!r}, F1 {latent_f1[best_for[i]]:.2f})" for i in labelled}
@@ -553,7 +567,7 @@ plots.contexts(fires_on(my_sentence))
 # Choose three latents, at least one of which no label pointed to. The next cell says what to write.
 
 # %% [markdown] task="2.5" points=1 role="written"
-# For each latent: its number; what you say it means, in one sentence; **evidence for** (quote two contexts); and
+# For each latent: its number; what you say it means, in one sentence (on which tokens, in which surroundings); **evidence for** (quote two contexts); and
 # **evidence against** or a test that could have proven you wrong: a context that doesn't fit, a token on which it
 # should have fired and didn't (`fires_on`). Say how sure you are. A latent without a clear meaning is a valid finding
 # if you show why.
@@ -581,7 +595,7 @@ plots.contexts(fires_on(my_sentence))
 # %% [markdown] task="2.5" role="rubric"
 # **Rubric (1 point): for each of the three latents a third**
 #
-# - 0.1: a claim that could be wrong, in one sentence, about tokens *and* where they stand.
+# - 0.1: a claim that could be wrong, in one sentence, about tokens and, where that matters, their surroundings.
 # - 0.1: evidence for: two quoted contexts of the student's own run that fit the claim.
 # - 0.13: evidence against: a counterexample, or a test that would have shown the claim false and its result. Repeating
 #   the evidence for with other words is 0.
@@ -666,6 +680,8 @@ checks.task_2_6(model, unsteered, steered, bonus_label, quick)
 
 # %% task="2.7" points=1 bonus=true
 ### BEGIN SOLUTION
+import copy
+
 bonus_sae = copy.deepcopy(reference)  # another round for the same SAE, with larger batches and so less noise
 more = sae.TrainConfig(steps=max(10, sizes.steps // 4), batch_size=2 * sizes.batch_size, lr=3e-3, seed=1)
 sae.train(bonus_sae, train_middle, config=more, progress="once more")

@@ -42,7 +42,7 @@ def test_the_same_values(model):
         assert _is_fused(model)
         assert _patterns(model, lambda: model.original_model(ids, use_cache=False)) == 0
         found = model.original_model(ids, use_cache=False).logits
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=3e-5)
     assert _patterns(model, lambda: model.original_model(ids, use_cache=False)) == model.cfg.n_layers
 
 
@@ -66,7 +66,7 @@ def test_with_a_cache_and_padding(model, padded):
     with fused(model):
         assert _is_fused(model)
         found = run()
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=3e-5)
 
 
 @torch.inference_mode()
@@ -80,8 +80,10 @@ def test_hooks_on_the_pattern_are_heard(model):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("point", ["hook_resid_pre", "attn.hook_z", "attn.hook_q", "hook_attn_out", "hook_mlp_out", "ln2.hook_normalized", "mlp.hook_pre", "mlp.hook_post"])
+@pytest.mark.parametrize("point", ["hook_resid_pre", "attn.hook_z", "attn.hook_q", "hook_attn_out", "hook_mlp_out", "ln2.hook_normalized", "mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post"])
 def test_other_hooks_fire_and_edit(model, point):
+    if f"blocks.1.{point}" not in model.hook_dict:
+        pytest.skip("a gated MLP has this point")
     ids, seen = _ids(model), []
 
     def halve(value, hook):
@@ -94,8 +96,8 @@ def test_other_hooks_fire_and_edit(model, point):
         with fused(model):
             found = model.original_model(ids, use_cache=False).logits
     assert len(seen) == 2
-    torch.testing.assert_close(seen[1], seen[0], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(seen[1], seen[0], rtol=1e-5, atol=3e-5)
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=3e-5)
 
 
 @torch.inference_mode()
@@ -108,7 +110,7 @@ def test_one_within_another_gives_the_same_values(model):
             inner = model.original_model(ids, use_cache=False).logits
         outer = model.original_model(ids, use_cache=False).logits
     for found in (inner, outer, model.original_model(ids, use_cache=False).logits):
-        torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found, plain, rtol=1e-5, atol=3e-5)
 
 
 def test_everything_is_as_before_afterwards(model):

@@ -7,6 +7,7 @@ import pytest
 from nbgrader.nbgraderformat import MetadataValidator
 
 from helpers.grading import release
+from helpers.grading.isolation import GIVEN
 from helpers.grading.masters import ReleaseError, find_masters, read_master, tasks
 
 ROOT = Path(__file__).parent.parent
@@ -142,12 +143,13 @@ def test_tasks_have_the_masters_points(master):
 
 def test_rebuilding_gives_the_same_bytes(master, tmp_path):
     path = master()
-    outputs = [tmp_path / "notebooks" / "01_small.ipynb", path.with_suffix(".ipynb")]
-    release.release([path], tmp_path / "notebooks", run=False)
+    outputs = [tmp_path / "notebooks" / "01_small.ipynb", tmp_path / "given" / "01_small.ipynb", path.with_suffix(".ipynb")]
+    release.release([path], [tmp_path / "notebooks", tmp_path / "given"], run=False)
     first = [output.read_bytes() for output in outputs]
-    release.release([path], tmp_path / "notebooks", run=False)
+    release.release([path], [tmp_path / "notebooks", tmp_path / "given"], run=False)
     assert [output.read_bytes() for output in outputs] == first
-    ids = [cell.id for cell in nbformat.read(outputs[1], 4).cells]
+    assert first[0] == first[1] != first[2]
+    ids = [cell.id for cell in nbformat.read(outputs[2], 4).cells]
     assert len(set(ids)) == len(ids)
 
 
@@ -244,7 +246,7 @@ def test_glue_that_all_python_shares_is_no_leak(master):
 
 def test_a_leaking_master_writes_nothing(master, tmp_path, capsys):
     path = master(("# # A small homework", "# # A small homework\n# Try `answer = add(20, 22)`."))
-    arguments = ["--masters", str(path.parent), "--notebooks", str(tmp_path / "notebooks"), "--no-execute"]
+    arguments = ["--masters", str(path.parent), "--notebooks", str(tmp_path / "notebooks"), "--given", str(tmp_path / "given"), "--no-execute"]
     assert release.main(arguments) == 1
     assert "01_small.py: students would see 1 line" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.ipynb"))
@@ -280,12 +282,12 @@ def test_committed_notebooks_are_their_masters(path):
     solution = nbformat.read(path.with_suffix(".ipynb"), 4)
     student = nbformat.read(ROOT / "notebooks" / f"{path.stem}.ipynb", 4)
     assert _sources(solution) == _sources(release.build_solution(path))
-    assert student == release.build_student(path)
+    assert student == nbformat.read(GIVEN / f"{path.stem}.ipynb", 4) == release.build_student(path)
     assert release.leaks(release.build_solution(path), student) == []
     code = [cell for cell in solution.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code), "the committed solution was not executed"
 
 
 def test_no_notebook_is_left_over_from_a_master_that_is_gone():
-    built = {path.stem for folder in ("solutions", "notebooks") for path in (ROOT / folder).glob("*.ipynb")}
+    built = {path.stem for folder in (ROOT / "solutions", ROOT / "notebooks", GIVEN) for path in folder.glob("*.ipynb")}
     assert built <= {path.stem for path in MASTERS}

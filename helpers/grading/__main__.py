@@ -11,7 +11,7 @@ from pathlib import Path
 from . import batch, checking, handout, pages, tables
 from .collect import CollectError, collect
 from .course import Course
-from .isolation import Limits, Place, SandboxError, demand
+from .isolation import GIVEN, Limits, Place, SandboxError, demand
 from .marks import Marks
 from .masters import ReleaseError
 from .reference import FactsError
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     _grade_options(commands.add_parser("grade", help="grade a folder or zip file of submissions"))
     check = commands.add_parser("check", help="for students: can these notebooks be graded? Says no marks")
     check.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
-    check.add_argument("--given", type=Path, default=Path("notebooks"), help="the notebooks as they were given (notebooks)")
+    check.add_argument("--given", type=Path, default=GIVEN, help="the notebooks as they were given (a copy that lies beside this program)")
     give = commands.add_parser("handout", help="the zip file that students get")
     give.add_argument("--out", type=Path, default=Path("build/handout.zip"), help="(build/handout.zip)")
     options = parser.parse_args(arguments)

@@ -21,6 +21,7 @@ from huggingface_hub import constants
 from . import worker
 
 ROOT = Path(__file__).resolve().parents[2]  # of the course
+GIVEN = Path(__file__).resolve().parent / "given"  # the students' notebooks as they were given
 GIB = 1 << 30
 
 

@@ -3,7 +3,8 @@
 Each master ``solutions/NN_name.py`` (:mod:`helpers.grading.masters` says how one is written) becomes
 
 - ``solutions/NN_name.ipynb``: everything, executed, with outputs (without them under ``--no-execute``);
-- ``notebooks/NN_name.ipynb``: what students get: solutions replaced by stubs, no rubrics, never executed.
+- ``notebooks/NN_name.ipynb``: what students get: solutions replaced by stubs, no rubrics, never executed. A copy is kept
+  in ``helpers/grading/given/``, since students write into theirs and their self-check has to know what was given.
 
 Cells carry nbgrader's metadata, so that a course with nbgrader can take the student notebooks as a release, and
 ``metadata.homework`` with task and role for our own grader. The same master always gives the same bytes, an
@@ -18,7 +19,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
@@ -158,8 +159,8 @@ def _without_paths(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return [nbformat.from_dict(output) for output in json.loads(text)]
 
 
-def release(masters: list[Path], notebooks: Path, run: bool = True) -> None:
-    """Write the student notebook and the solution of each master, the latter executed unless ``run`` is false.
+def release(masters: list[Path], folders: Sequence[Path], run: bool = True) -> None:
+    """Write the student notebook (into every folder) and the solution of each master, the latter executed unless ``run`` is false.
 
     Raises:
         ReleaseError: a broken master, a leak (nothing is written then), or a solution that fails.
@@ -172,7 +173,8 @@ def release(masters: list[Path], notebooks: Path, run: bool = True) -> None:
                 "reword the line in the solution or outside it."
             )
     for master, solution, student in built:
-        write(student, notebooks / f"{master.stem}.ipynb")
+        for folder in folders:
+            write(student, folder / f"{master.stem}.ipynb")
     for master, solution, student in built:
         if run:
             _execute(solution, master.stem)
@@ -185,10 +187,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="masters to build, as in 01_sentiment_steering (all)")
     parser.add_argument("--masters", type=Path, default=Path("solutions"), help="their folder (solutions)")
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="for student notebooks (notebooks)")
+    parser.add_argument("--given", type=Path, default=Path("helpers/grading/given"), help="for their copies (helpers/grading/given)")
     parser.add_argument("--no-execute", action="store_true", help="write the solutions without outputs")
     options = parser.parse_args(arguments)
     try:
-        release(find_masters(options.masters, options.names), options.notebooks, run=not options.no_execute)
+        release(find_masters(options.masters, options.names), (options.notebooks, options.given), run=not options.no_execute)
     except ReleaseError as error:
         print(f"release: {error}", file=sys.stderr)
         return 1

@@ -33,21 +33,30 @@ def test_the_handout_holds_what_students_need_and_no_solution(tmp_path):
 def test_a_student_hears_whether_the_file_can_be_graded_and_no_marks(tmp_path, capsys):
     wrong = books.changed("2.2", ("(x - x_hat).pow(2).sum(-1).mean()", "0 * x.sum()"))
     path = books.put(tmp_path, books.book(books.SECOND, {"2.2": wrong, "2.4": "top_contexts = 1 / 0"}, solved=False), "mine")
-    assert main(["check", str(path), "--given", str(books.ROOT / "notebooks")]) == 1
+    assert main(["check", str(path)]) == 1
     said = capsys.readouterr().out
     assert "2 of 6 coding tasks are answered" in said and "2.2: runs" in said and "2.4: its cells don't run: ZeroDivisionError" in said
     assert "point" not in said and "right" not in said
 
 
+def test_the_notebook_may_be_the_very_file_that_was_given(tmp_path, capsys, monkeypatch):
+    """Students write into notebooks/; what was given is read elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    books.put(tmp_path / "notebooks", books.book(books.FIRST, {"1.1": "collect_average_residuals = 1 / 0"}, solved=False), books.FIRST)
+    assert main(["check", f"notebooks/{books.FIRST}.ipynb"]) == 1
+    said = capsys.readouterr().out
+    assert "1 of 3 coding tasks are answered" in said and "1.1: its cells don't run: ZeroDivisionError" in said
+
+
 def test_a_file_that_cant_be_graded(tmp_path, capsys):
     path = books.put(tmp_path, b"{", "mine")
-    assert main(["check", str(path), "--given", str(books.ROOT / "notebooks")]) == 1
+    assert main(["check", str(path)]) == 1
     assert "can't be graded: the file isn't JSON" in capsys.readouterr().out
 
 
 def test_an_untouched_notebook(tmp_path, capsys):
     path = books.put(tmp_path, books.book(books.FIRST, solved=False), "mine")
-    assert main(["check", str(path), "--given", str(books.ROOT / "notebooks")]) == 1
+    assert main(["check", str(path)]) == 1
     assert "0 of 3 coding tasks" in capsys.readouterr().out
 
 

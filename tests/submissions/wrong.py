@@ -191,7 +191,7 @@ def _bonus():
     yield case("no such label", "isn't one of the labels", (choice, "bonus_label, bonus_latent, bonus_coefficient = 'joy', 3, 5.0"))
     yield case("all positions", "what the hook adds", ("resid[:, -1, :] += direction", "resid += direction"))
     yield case("another layer", "middle layer", ("return [(middle_name, push_latent)]", 'return [("blocks.0.hook_resid_pre", push_latent)]'))
-    more = "bonus_sae = copy.deepcopy(reference)\n"
+    more = "import copy\nbonus_sae = copy.deepcopy(reference)\n"
     yield ("2.7", "the reference itself", more, "must be smaller")
     yield ("2.7", "more latents", more + "bonus_sae.k = 2 * bonus_sae.k\n", "may not be larger")
     yield ("2.7", "spoilt", more + "bonus_sae.W_dec.data *= 0.5\n", "must be smaller")
