@@ -541,27 +541,27 @@ print(path, torch.equal(vector_files.load(path).values, saved.values))
 # 3. How does steering the residual stream compare with steering the best attention head, and why?
 #
 # <!-- BEGIN SOLUTION -->
-# *(Numbers depend on the run; these are of smollm2 in fp32.)*
+# *(Numbers depend on the run; these are of smollm2 in bf16.)*
 #
-# 1. By VADER the share of positive completions is 0.48 without a push, 0.78 at +0.1 and 0.85 at +0.2, and falls back to
-#    0.70 at +0.3; on the other side it is 0.18 at −0.1, 0.03 at −0.2 and 0.08 at −0.3. The judge goes on rising, to 1.00 at
+# 1. By VADER the share of positive completions is 0.45 without a push, 0.83 at +0.1 and 0.85 at +0.2, and falls back to
+#    0.73 at +0.3; on the other side it is 0.13 at −0.1 and 0.08 at −0.2 and −0.3. The judge goes on rising, to 1.00 at
 #    +0.3, so part of the fall is VADER's: broken text holds fewer words of its list. Perplexity is 1.1 and 1.2 times
-#    the unsteered text's at ±0.1, 1.5 at ±0.2, and 2.5 and 2.8 at +0.3 and −0.3. There the text is broken: "with my family. It was
-#    a special with my family. I was with my family,". Convincing, at +0.2: "When I opened the box, I was thrilled to find a
-#    beautiful, vintage-inspired piece of jewelry" keeps the subject and changes the mood. Not convincing, at −0.2: "The
-#    weather this morning is a nightmare. The weather is a nightmare. The weather is a nightmare." repeats itself, and
+#    the unsteered text's at ±0.1, 1.5 at ±0.2, and 2.3 and 2.6 at +0.3 and −0.3. There the text is broken: "with my family. It was
+#    a special with my family. I was with my family,". Convincing, at +0.2: "The weather this morning is perfect for a warm and
+#    cozy day" keeps the subject and changes the mood, where without a push it is "a mix of the usual". Not convincing, at −0.2:
+#    "The weather this morning is a nightmare. The weather is a nightmare. The weather is a nightmare." repeats itself, and
 #    VADER calls it neutral.
-# 2. The random direction of the same norm moves the share by +0.10 between its two ends, with an interval from −0.10 to
-#    +0.30: nothing that 40 prompts can tell from zero, at hardly a price (×1.04). The shuffled labels move it by +0.20
-#    (−0.03 to +0.40), also not more than chance allows, but four sentences of each kind needn't cancel, so I wouldn't call it
-#    zero. Both are far from +0.83. So it isn't the size of the push that does it but where it points. Had the controls moved
+# 2. The random direction of the same norm moves the share by +0.03 between its two ends, with an interval from −0.12 to
+#    +0.17: nothing that 40 prompts can tell from zero, at hardly a price (×1.02). The shuffled labels move it by +0.22
+#    (0.00 to +0.43), which is at the edge of what chance allows; four sentences of each kind needn't cancel, so I wouldn't call it
+#    zero. Both are far from +0.78. So it isn't the size of the push that does it but where it points. Had the controls moved
 #    the share as well, we could only have said that the model reacts to being disturbed.
-# 3. The best head, (27, 1), chosen on prompts of its own and pushed as hard as one layer, moves the share by 0.60 at ×1.25;
-#    one layer of the residual stream does about as much (0.58 at ×1.31), all layers 0.83 and three layers 0.90, both at
-#    ×1.5. A head writes into the same residual stream, but only what its own small value space can express, at one layer.
-#    So the claim that heads are hopeless isn't what we measured: a late head whose output points along the mood works too,
-#    once it is pushed some twenty times as hard as its own mean difference (a norm of 164, where that writes 7.8). What the
-#    residual stream spares us is the search for it.
+# 3. The best head, (27, 1), chosen on prompts of its own and pushed as hard as one layer, moves the share by 0.52 at ×1.23;
+#    one layer of the residual stream does about as much (0.55 at ×1.28), all layers 0.78 and three layers 0.90, both at
+#    ×1.5, but with a push of 0.81 and 0.55 where the one layer and the head have 0.30. A head writes into the same residual
+#    stream, but only what its own small value space can express, at one layer. So the claim that heads are hopeless isn't what
+#    we measured: a late head whose output points along the mood works too, once it is pushed some twenty times as hard as its
+#    own mean difference (a norm of 164, where that writes 7.9). What the residual stream spares us is the search for it.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="1.4" role="rubric"

@@ -575,21 +575,21 @@ plots.contexts(fires_on(my_sentence))
 # <!-- BEGIN SOLUTION -->
 # *(Numbers depend on the run; these are readings of the figures above, smollm2, text `written`.)*
 #
-# **Latent 3695** fires on superlatives. For: "she is the[ oldest] female in Manchester", "The world's[ largest] oak tree"; and
-# in my sentence on "[ oldest]", at 27.4, where its strongest context has 34.1. Against: in the same sentence it is silent on
-# "the most beautiful", although "[ most] seismically active" and "the[ most] important of a thousand" are among its top
-# contexts. Perhaps "most" counts only where something is ranked among others. Sure of "-est", unsure of "most".
+# **Latent 3289** fires on superlatives. For: "This is too bad. The[ worst] part was when the director", "I do not want anything
+# but the[ best] for your family". Against: four of its five strongest contexts are "worst", so it could be a latent for bad
+# things. My test: "The[ oldest] house in town", which is neither. It fires there with 34.6, two thirds of its strongest, so
+# the mood isn't what it needs. What I can't rule out is that it is several things and I saw the strongest. Fairly sure.
 #
-# **Latent 1538**, to which no label pointed, fires on big cities. For: "A fire in a[ Sydney] factory", "working for the[ Tokyo]
-# Government". Against: there are two cities in five contexts, so it may be these two names. My test: a sentence without any
-# city, in which it should be silent. It isn't: "[ town]" has 10.5, a quarter of its strongest context, and "house" lights up a
-# little. So it isn't names alone, and my claim becomes "a place where people live, Sydney and Tokyo most of all". Fairly sure.
+# **Latent 1092**, to which no label pointed, fires on materials. For: "made from high-quality[ materials]", "sheet of paper from
+# raw[ material]". Against: all five contexts have this one word, so it may be the word and nothing else. My test: a sentence
+# without it. In mine it fires on "[ coins]", behind "gold", with 12.7, less than half of its strongest, and a little on "people",
+# which no story of mine explains. So it isn't the word alone, and my claim becomes "the word, and faintly what things are made
+# of". Sure of the first half, unsure of the second.
 #
-# **Latent 3148**, to which no label pointed either, has no clear meaning. "for every[ guest]" and "attentive to our[ guests]'
-# needs" would be hospitality, but "unstop[p]able", "their own un[beat]en record" and "Julia ([born] in 200" aren't,
-# and two of those are pieces of words that begin with "un". It is also weak: 22 to 26, where most others here reach
-# 30 to 43. In my sentence, which has neither guests nor "un", it was silent, which both stories predict and so says
-# nothing. I wouldn't name it.
+# **Latent 3966**, to which no label pointed either, has no clear meaning. "under the[ guidance] of a Polish teacher" and "nothing
+# but an[ excuse] for the crap" would be a noun whose preposition comes next, but in "yelling[ at] her team" it fires on
+# the preposition, and "glor[ification] of" is the end of a word. In my sentence it was silent, which holds no such noun, so
+# that says nothing. I wouldn't name it.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="2.5" role="rubric"
