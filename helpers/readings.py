@@ -42,7 +42,7 @@ class Readings:
 
 @torch.inference_mode()
 def read(model, texts: Sequence[str], layer: int | None = None, progress: bool = False) -> Readings:
-    """Read every text behind every prompt; the prompts themselves are read once.
+    """Read every text behind every prompt; the prompts themselves, and texts that are alike, are read once.
 
     Args:
         layer: whose ``hook_resid_pre`` is kept; ``None`` keeps none.
@@ -51,10 +51,12 @@ def read(model, texts: Sequence[str], layer: int | None = None, progress: bool =
         SentimentError: no texts, or something that isn't text.
     """
     check_texts(texts)
-    bar = tqdm(total=len(PROMPTS) * len(texts), desc="judge", unit="text", disable=not progress)
-    parts = [_read_behind(model, prompt, texts, layer, bar) for prompt in PROMPTS]
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # of each different text
+    bar = tqdm(total=len(PROMPTS) * len(place), desc="judge", unit="text", disable=not progress)
+    parts = [_read_behind(model, prompt, list(place), layer, bar) for prompt in PROMPTS]
     bar.close()
-    return Readings(*(torch.stack(part) for part in zip(*parts, strict=True)))
+    everyone = [place[text] for text in texts]
+    return Readings(*(torch.stack(part)[:, everyone] for part in zip(*parts, strict=True)))
 
 
 def check_texts(texts) -> None:

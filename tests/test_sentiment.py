@@ -58,6 +58,17 @@ def test_equals_reading_the_whole_prompt(name, batch, tiny_words, monkeypatch, r
         assert torch.allclose(found.last[p], torch.stack(lasts), atol=1e-3)
 
 
+def test_texts_that_are_alike_are_read_once(tiny_model, tiny_words, monkeypatch):
+    read_behind, asked = readings._read_behind, []
+    monkeypatch.setattr(readings, "_read_behind", lambda model, prompt, texts, *more: asked.append(list(texts)) or read_behind(model, prompt, texts, *more))
+    order = [2, 0, 0, 1, 2, 3]
+    found = readings.read(tiny_model, [TEXTS[i] for i in order], layer=1)
+    assert asked == 2 * [[TEXTS[i] for i in (2, 0, 1, 3)]]
+    each = readings.read(tiny_model, TEXTS, layer=1)
+    for field in ("answers", "mean", "last"):
+        torch.testing.assert_close(getattr(found, field), getattr(each, field)[:, order], rtol=1e-4, atol=1e-4)
+
+
 def test_without_a_layer_nothing_is_kept(tiny_model, tiny_words):
     assert readings.read(tiny_model, TEXTS).mean.shape == (2, 4, 0)
 
