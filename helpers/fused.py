@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import MethodType
 
 import torch
@@ -28,12 +29,12 @@ from transformers.activations import NewGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama import modeling_llama
 
-from helpers.products import fast_products, then_gelu
+from helpers.products import fast_products, product, replaced
 
 # Hook points of attention and of a norm that don't fire.
 UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin", "hook_scale", "hook_normalized")
 PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # settings with which attention goes head by head
-_GELU = nn.GELU("tanh")
+_GELU, _NOTHING = nn.GELU("tanh"), nn.Identity()
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def fused(model) -> Iterator[None]:
                     stack.enter_context(_method(norm, "forward", _norm))
             mlp = block.mlp.original_component
             if isinstance(mlp._modules.get("act"), NewGELUActivation):
-                stack.enter_context(_gelu(mlp))
+                _gelu(stack, mlp)
         yield
 
 
@@ -78,30 +79,19 @@ def _set(thing, name: str, value) -> Iterator[None]:
         setattr(thing, name, before)
 
 
-@contextmanager
-def _method(bridge, name: str, function) -> Iterator[None]:
-    """Past the bridge's own ``__setattr__``, which would hand ``forward`` on to the module that it wraps."""
-    before = vars(bridge).get(name)
-    vars(bridge)[name] = MethodType(function, bridge)
-    try:
-        yield
-    finally:
-        if before is None:
-            del vars(bridge)[name]  # the class's shows again
-        else:
-            vars(bridge)[name] = before
+def _method(bridge, name: str, function):
+    return replaced(bridge, name, MethodType(function, bridge))
 
 
-@contextmanager
-def _gelu(mlp) -> Iterator[None]:
+def _gelu(stack: ExitStack, mlp) -> None:
     """GPT-2's GELU in one pass; in none of its own where products are fast and nobody looks at what it is taken of."""
     first = mlp._modules.get("c_fc")
-    joined = isinstance(first, LinearBridge) and not first.hook_out.has_hooks() and "forward" in vars(first.original_component)
-    with ExitStack() as stack:
-        stack.enter_context(_set(mlp, "act", nn.Identity() if joined else _GELU))
-        if joined:
-            stack.enter_context(then_gelu(first.original_component))
-        yield
+    product_of = first.original_component if isinstance(first, LinearBridge) and not first.hook_out.has_hooks() else None
+    if product_of is None or "forward" not in vars(product_of):
+        stack.enter_context(_set(mlp, "act", _GELU))
+        return
+    stack.enter_context(_set(mlp, "act", _NOTHING))
+    stack.enter_context(replaced(product_of, "forward", partial(product, product_of, gelu=True)))
 
 
 def _replacement(attn):
@@ -156,7 +146,7 @@ def _rotated(q, k, cos, sin, unsqueeze_dim=1):
 
 
 def _is_gated(mlp) -> bool:
-    return type(mlp) is GatedMLPBridge and getattr(mlp, "_use_processed_weights", False) and resolve_activation_fn(mlp.config) is F.silu
+    return type(mlp) is GatedMLPBridge and vars(mlp).get("_use_processed_weights") and resolve_activation_fn(mlp.config) is F.silu
 
 
 def _gated(mlp, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,7 @@ from nbgrader.preprocessors import CheckCellMetadata, ClearSolutions, ComputeChe
 from tqdm.auto import tqdm
 
 from .execute import describe_failure, execute, task_name
+from .isolation import GIVEN, ROOT
 from .masters import HIDDEN_ROLES, ReleaseError, find_masters, grade_id, read_master, solution_lines
 
 ANSWER_STUB = "*Your answer here.*"
@@ -187,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="masters to build, as in 01_sentiment_steering (all)")
     parser.add_argument("--masters", type=Path, default=Path("solutions"), help="their folder (solutions)")
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="for student notebooks (notebooks)")
-    parser.add_argument("--given", type=Path, default=Path("helpers/grading/given"), help="for their copies (helpers/grading/given)")
+    parser.add_argument("--given", type=Path, default=GIVEN.relative_to(ROOT), help="for their copies (helpers/grading/given)")
     parser.add_argument("--no-execute", action="store_true", help="write the solutions without outputs")
     options = parser.parse_args(arguments)
     try:
