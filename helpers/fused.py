@@ -29,12 +29,11 @@ from transformers.activations import NewGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama import modeling_llama
 
-from helpers.products import fast_products, product, replaced
+from helpers.products import ACTIVATIONS, fast_products, product, replaced
 
 # Hook points of attention and of a norm that don't fire.
 UNSEEN = ("hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin", "hook_scale", "hook_normalized")
 PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # settings with which attention goes head by head
-_GELU, _NOTHING = nn.GELU("tanh"), nn.Identity()
 
 
 @contextmanager
@@ -59,13 +58,15 @@ def fused(model) -> Iterator[None]:
         for block, method in blocks:
             stack.enter_context(_method(block.attn, *method))
             if _is_gated(block.mlp):
-                stack.enter_context(_method(block.mlp, "forward", _gated))
+                silu = _activation(stack, block.mlp._modules["gate"], "silu")
+                stack.enter_context(_method(block.mlp, "forward", partial(_gated, act=silu)))
             for norm in (block.ln1, block.ln2):
                 if _is_wrapped(norm) and not _is_looked_at(norm):
                     stack.enter_context(_method(norm, "forward", _norm))
             mlp = block.mlp.original_component
-            if isinstance(mlp._modules.get("act"), NewGELUActivation):
-                _gelu(stack, mlp)
+            act = mlp._modules.get("act")
+            if isinstance(act, NewGELUActivation) or act in ACTIVATIONS.values():  # the latter within another ``fused``
+                stack.enter_context(_set(mlp, "act", _activation(stack, mlp._modules.get("c_fc"), "gelu")))
         yield
 
 
@@ -83,15 +84,14 @@ def _method(bridge, name: str, function):
     return replaced(bridge, name, MethodType(function, bridge))
 
 
-def _gelu(stack: ExitStack, mlp) -> None:
-    """GPT-2's GELU in one pass; in none of its own where products are fast and nobody looks at what it is taken of."""
-    first = mlp._modules.get("c_fc")
-    product_of = first.original_component if isinstance(first, LinearBridge) and not first.hook_out.has_hooks() else None
-    if product_of is None or "forward" not in vars(product_of):
-        stack.enter_context(_set(mlp, "act", _GELU))
-        return
-    stack.enter_context(_set(mlp, "act", _NOTHING))
-    stack.enter_context(replaced(product_of, "forward", partial(product, product_of, gelu=True)))
+def _activation(stack: ExitStack, first, name: str) -> nn.Module:
+    """What is still to be taken of the MLP's first product: nothing where products are fast and nobody looks at this one."""
+    if not isinstance(first, LinearBridge) or "forward" not in vars(first.original_component):
+        return ACTIVATIONS[name]
+    within, after = ("nothing", name) if first.hook_out.has_hooks() else (name, "nothing")
+    multiplies = first.original_component
+    stack.enter_context(replaced(multiplies, "forward", partial(product, multiplies, then=within)))
+    return ACTIVATIONS[after]
 
 
 def _replacement(attn):
@@ -149,12 +149,12 @@ def _is_gated(mlp) -> bool:
     return type(mlp) is GatedMLPBridge and vars(mlp).get("_use_processed_weights") and resolve_activation_fn(mlp.config) is F.silu
 
 
-def _gated(mlp, hidden_states: torch.Tensor) -> torch.Tensor:
+def _gated(mlp, hidden_states: torch.Tensor, act: nn.Module) -> torch.Tensor:
     """The bridge's own steps, its hooks included, by the modules that fast products know."""
     parts = mlp._modules
     hidden_states = mlp.hook_in(hidden_states)
     gate, linear = (parts[name].hook_out(parts[name].original_component(hidden_states)) for name in ("gate", "in"))
-    hidden = parts["out"].hook_in(F.silu(gate).mul_(linear))
+    hidden = parts["out"].hook_in(act(gate).mul_(linear))
     return mlp.hook_out(parts["out"].hook_out(parts["out"].original_component(hidden)))
 
 

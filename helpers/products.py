@@ -16,12 +16,13 @@ from weakref import WeakKeyDictionary
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.pytorch_utils import Conv1D
 
 from helpers.settings import processor
 
 FEW = 4  # rows up to which the weight comes first
+ACTIVATIONS = {"nothing": nn.Identity(), "gelu": nn.GELU("tanh"), "silu": nn.SiLU()}
+_WITHIN = {"nothing": ("none", ""), "gelu": ("gelu", "tanh"), "silu": ("swish", "")}  # oneDNN's names: function, algorithm
 _found: WeakKeyDictionary = WeakKeyDictionary()  # model -> its modules that multiply
 _packed: dict[nn.Module, Tensor] | None = None  # while weights are packed: module -> its weight in oneDNN's layout
 
@@ -89,10 +90,10 @@ def lay_out(model) -> None:
             module.weight.data = module.weight.data.T.contiguous().T
 
 
-def product(module: nn.Linear | Conv1D, x: Float[Tensor, "... d_in"], gelu: bool = False) -> Float[Tensor, "... d_out"]:
+def product(module: nn.Linear | Conv1D, x: Float[Tensor, "... d_in"], then: str = "nothing") -> Float[Tensor, "... d_out"]:
     """What the module gives for ``x``; where another way isn't known to be faster or gradients are wanted, in its own way.
 
-    With ``gelu`` the GELU of it (the tanh form), which for more than a few rows spares a pass.
+    ``then`` names a function of ``ACTIVATIONS`` that is taken of it, which for more than a few rows spares a pass.
     """
     weight = module.weight.T if type(module) is Conv1D else module.weight
     rows = x.reshape(-1, x.shape[-1])
@@ -100,12 +101,12 @@ def product(module: nn.Linear | Conv1D, x: Float[Tensor, "... d_in"], gelu: bool
     if not plain or not x.numel() or (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
         found = type(module).forward(module, x)
     elif len(rows) > FEW:
-        after = ("gelu", [], "tanh") if gelu else ("none", [], "")
-        found = torch.ops.mkldnn._linear_pointwise(rows, _layout(module, weight, len(rows)), module.bias, *after)
+        name, algorithm = _WITHIN[then]
+        found = torch.ops.mkldnn._linear_pointwise(rows, _layout(module, weight, len(rows)), module.bias, name, [], algorithm)
         return found.reshape(*x.shape[:-1], -1)
     else:
         found = _few(rows, weight, module.bias).reshape(*x.shape[:-1], -1)
-    return F.gelu(found, approximate="tanh") if gelu else found
+    return ACTIVATIONS[then](found)
 
 
 def _few(rows: Float[Tensor, "few d_in"], weight: Float[Tensor, "d_out d_in"], bias: Tensor | None) -> Float[Tensor, "few d_out"]:

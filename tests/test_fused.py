@@ -131,6 +131,19 @@ def test_one_within_another_gives_the_same_values(model):
         torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
 
 
+@torch.inference_mode()
+def test_hooks_put_on_between_two_are_heard_by_the_inner_one(model):
+    """Where the outer one takes the activation function within the product, the inner one must not."""
+    ids, seen = _ids(model), []
+    watch = [("blocks.1.mlp.hook_pre", lambda value, hook: seen.append(value.clone()))]
+    with model.hooks(fwd_hooks=watch):
+        plain = model.original_model(ids, use_cache=False).logits
+    with fused(model), model.hooks(fwd_hooks=watch), fused(model):
+        found = model.original_model(ids, use_cache=False).logits
+    torch.testing.assert_close(seen[1], seen[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+
+
 def test_everything_is_as_before_afterwards(model):
     config, act = model.original_model.config, getattr(model.blocks[0].mlp.original_component, "act", None)
     before = config._attn_implementation

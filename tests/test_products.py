@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from helpers import products
 from helpers.models import load_model
@@ -55,10 +57,11 @@ def test_one_product(shape, kind):
 @torch.inference_mode()
 @pytest.mark.parametrize("rows", [0, 1, products.FEW, 100])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_product_and_its_gelu(rows, dtype):
+@pytest.mark.parametrize("name", ["gelu", "silu"])
+def test_a_product_and_its_activation(rows, dtype, name):
     module, x = torch.nn.Linear(8, 5).to(dtype), torch.randn(rows, 8, dtype=dtype)
-    wanted = torch.nn.functional.gelu(module(x), approximate="tanh")
-    torch.testing.assert_close(products.product(module, x, gelu=True), wanted)
+    function = {"gelu": partial(F.gelu, approximate="tanh"), "silu": F.silu}[name]
+    torch.testing.assert_close(products.product(module, x, then=name), function(module(x)))
 
 
 @torch.inference_mode()
