@@ -1,13 +1,14 @@
 """Harvesting 300 lines: ``python -m benchmarks.harvest [--rounds N] [--text FILE] [--merges FILE]``, part of ``make bench``.
 
-GPT-2 small's shape (random weights) to layer 11, and smollm2 to layer 15. The contestants take turns. Beside tokens a second stands
-the share of this machine's limit: the rate at which it multiplies matrices of the model's shapes, over the operations that the
-blocks up to the hook point need. With ``--growth``: 1, 10 and 100 times the text into a folder, time and peak memory.
+GPT-2 small's shape (random weights) to layer 11, and smollm2 to layer 15. The contestants take turns. One of them is this
+machine's limit: it only multiplies random rows by the weights of the blocks up to the hook point, in full batches without padding,
+and does nothing else. With ``--growth``: 1, 10 and 100 times the text into a folder, time and peak memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import subprocess
 import sys
@@ -20,16 +21,20 @@ from pathlib import Path
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from benchmarks.common import OUT, Row, Turn, machine, race, table
 from benchmarks.peers import PEERS, PeerError, ask, environment
 from helpers import data, harvest, load_model, products
 from helpers.caching import BATCH_TOKENS, batches
+from helpers.fused import fused
 from helpers.models import smollm2_folder
 from tests.gpt2 import random_gpt2
 
 CONTEXT = 256
 LINES = 300
+LIMITS = "limit, fp32: products alone", "limit, bf16: products alone"
+MULTIPLY = (torch.nn.Linear, Conv1D)
 
 
 class _Enough(Exception):
@@ -62,7 +67,9 @@ def contestants(models: Models, lines: list[str], layer: int) -> dict[str, Calla
         "Hugging Face, output_hidden_states, 8 at a time": lambda: _hidden_states(plain, rows, layer),
         "Hugging Face, early stop, sorted": lambda: _early(plain, rows, layer),
         "ours, fp32": lambda: _ours(bridge, lines, name, tokens),
+        LIMITS[0]: lambda: _limit(bridge, layer, tokens, tokens / len(rows)),
         "ours, bf16": lambda: _ours(half, lines, name, tokens),
+        LIMITS[1]: lambda: _limit(half, layer, tokens, tokens / len(rows)),
     }
 
 
@@ -136,54 +143,60 @@ def _ours(model, lines, name, tokens) -> int:
     return len(found)
 
 
-def limit(model, layer: int, dtype: torch.dtype, mean_length: float) -> float:
-    """Tokens a second if the blocks' matrix products were all there is, at the rate measured for their shapes."""
-    parts = [p for name, p in model.original_model.named_parameters() if p.ndim == 2 and _block(name) in range(layer)]
-    shapes = {tuple(sorted(p.shape)) for p in parts}
-    rates = {shape: _rate(*shape, dtype) for shape in shapes}
-    seconds = sum(2 * p.numel() / rates[tuple(sorted(p.shape))] for p in parts)
-    width = model.cfg.d_model
-    seconds += layer * 4 * mean_length * width / min(rates.values())  # attention: every token looks at half of the line
-    return 1 / seconds
+@torch.inference_mode()
+def _limit(model, layer: int, tokens: int, mean_length: float) -> int:
+    """Products with the blocks' weights in the fastest way that is known; what attention needs beside is taken at their rate."""
+    modules = _multiplying(model, layer)
+    inputs = {width: torch.randn(BATCH_TOKENS, width, dtype=model.cfg.dtype, device=model.cfg.device) for width in {_width(m) for m in modules}}
+    needed = sum(m.weight.numel() for m in modules)
+    attention = layer * 2 * mean_length * model.cfg.d_model  # of [pos pos], a half: every token looks at half of the line
+    turns = math.ceil(tokens * (1 + attention / needed) / BATCH_TOKENS)
+    with products.packed_weights(), products.fast_products(model):
+        for _ in range(turns):
+            for module in modules:
+                module(inputs[_width(module)])
+    return round(turns * BATCH_TOKENS / (1 + attention / needed))
 
 
-def _block(name: str) -> int:
-    return next((int(part) for part in name.split(".") if part.isdigit()), -1)
+def _multiplying(model, layer: int) -> list[torch.nn.Module]:
+    """What multiplies in the blocks below the layer, found by looking on: a bridge holds GPT-2's queries, keys and values twice."""
+    seen, handles = [], []
+    for block in model.blocks[:layer]:
+        for module in block.modules():
+            if type(module) in MULTIPLY:
+                handles.append(module.register_forward_hook(lambda module, *_: seen.append(module)))
+    with fused(model):
+        model.original_model(model.to_tokens("one line"), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return seen
 
 
-def _rate(small: int, large: int, dtype: torch.dtype) -> float:
-    """Operations a second of [2048, small] @ [small, large], the best of some, in the fastest way that is known."""
-    a, b = torch.randn(BATCH_TOKENS, small, dtype=dtype), torch.randn(small, large, dtype=dtype)
-    turned = torch.nn.Linear(small, large, bias=False, dtype=dtype).requires_grad_(False)
-    ways = [lambda: a @ b, *([lambda: products.product(turned, a)] if products.is_known() else [])]
-    best = float("inf")
-    with products.packed_weights():
-        for way in ways * 8:
-            started = time.perf_counter()
-            for _ in range(4):
-                way()
-            best = min(best, (time.perf_counter() - started) / 4)
-    return 2 * BATCH_TOKENS * small * large / best
+def _width(module) -> int:
+    return module.weight.shape[0 if type(module) is Conv1D else 1]
 
 
-def compare(folder: str, lines: list[str], layer: int, rounds: int, title: str) -> str:
+def compare(folder: str, lines: list[str], layer: int, rounds: int, title: str, only: list[str] | None = None) -> str:
     models = Models.load(folder)
-    for warm_up in contestants(models, lines[:10], layer).values():
-        warm_up()
-    runners = contestants(models, lines, layer)
-    if folder != "smollm2":  # which SAELens' version of TransformerLens doesn't load from a folder
+    chosen = lambda name: not only or any(word in name for word in only)  # noqa: E731
+    for name, warm_up in contestants(models, lines[:10], layer).items():
+        if chosen(name):
+            warm_up()
+    runners = {name: runner for name, runner in contestants(models, lines, layer).items() if chosen(name)}
+    if folder != "smollm2" and chosen("sae-lens' store"):  # SAELens' version of TransformerLens doesn't load smollm2 from a folder
         runners |= _store(folder, lines, f"blocks.{layer}.hook_resid_pre")
     rows = race(runners, rounds, title, warm=True)
-    mean_length = rows[0].units / len(lines)
-    limits = {dtype: limit(models.bridge, layer, dtype, mean_length) for dtype in (torch.float32, torch.bfloat16)}
-    return "\n".join([f"## {title}", "", table(rows), "", _shares(rows, limits), "", _error(models, lines[:60], layer)])
+    return "\n".join([f"## {title}", "", table(rows), "", _shares(rows), "", _error(models, lines[:60], layer)])
 
 
-def _shares(rows: list[Row], limits: dict) -> str:
-    lines = [f"The limit is {limits[torch.float32]:.0f} tokens a second in fp32 and {limits[torch.bfloat16]:.0f} in bf16. Shares of it (wall clock):", ""]
+def _shares(rows: list[Row]) -> str:
+    limits = {row.name: row.per_second for row in rows if row.name in LIMITS}
+    if len(limits) < len(LIMITS):
+        return ""
+    lines = ["Shares of the limit (wall clock):", ""]
     for row in rows:
-        dtype = torch.bfloat16 if "bf16" in row.name else torch.float32
-        lines.append(f"- {row.name}: {row.per_second / limits[dtype]:.0%}")
+        if row.name not in limits:
+            lines.append(f"- {row.name}: {row.per_second / limits[LIMITS['bf16' in row.name]]:.0%}")
     return "\n".join(lines)
 
 
@@ -226,6 +239,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--text", default="written", help="lines to harvest (written)")
     parser.add_argument("--merges", type=Path, help="GPT-2's merges; without it the first part is left out")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="only contestants whose name has one of these words in it, as in: ours limit")
     parser.add_argument("--growth", action="store_true", help="only 1, 10 and 100 times the text")
     options = parser.parse_args()
     lines = [line for line in data.lines(options.text) if len(line) > 40]
@@ -238,8 +252,8 @@ def main() -> None:
             parts.append(growth(tiny.tiny_folder(Path(folder)), tiny.documents(1000)))
         else:
             if options.merges:
-                parts.append(compare(str(random_gpt2(Path(folder) / "gpt2", options.merges)), lines, 11, options.rounds, "GPT-2 small's shape, layer 11"))
-            parts.append(compare("smollm2", lines, 15, options.rounds, "smollm2, layer 15"))
+                parts.append(compare(str(random_gpt2(Path(folder) / "gpt2", options.merges)), lines, 11, options.rounds, "GPT-2 small's shape, layer 11", options.only))
+            parts.append(compare("smollm2", lines, 15, options.rounds, "smollm2, layer 15", options.only))
     OUT.mkdir(parents=True, exist_ok=True)
     name = "harvest_growth" if options.growth else "harvest"
     title = "# Harvesting into a folder" if options.growth else f"# Harvesting {len(lines)} lines. Contestants take turns; medians"
