@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections import namedtuple
 from types import SimpleNamespace
@@ -24,6 +25,11 @@ def test_a_page_with_a_line_for_everything(capsys):
         assert f"  {subject} " in page
     assert status == (1 if f"\n{MISSING}" in page or page.startswith(MISSING) else 0)
     assert page.rstrip().endswith("first.") == bool(status)
+
+
+def test_it_speaks_where_nothing_is_installed():
+    done = subprocess.run([sys.executable, "-S", "-m", "helpers.doctor"], cwd=doctor.ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "aren't installed: torch" in done.stdout and not done.stderr
 
 
 def test_python(monkeypatch):

@@ -66,6 +66,7 @@ def main() -> None:
     import helpers.extraction  # noqa: F401
     import helpers.latents  # noqa: F401
     import helpers.layer_maps  # noqa: F401
+    import helpers.models  # noqa: F401
     import helpers.plots  # noqa: F401
     import helpers.widgets  # noqa: F401
 

@@ -1,0 +1,26 @@
+"""``helpers`` itself: what it offers, and that nobody loads TransformerLens who doesn't ask for a model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import helpers
+from helpers.caching import Activations, harvest
+from helpers.models import load_model
+
+
+def test_what_it_offers():
+    assert (helpers.Activations, helpers.harvest, helpers.load_model) == (Activations, harvest, load_model)
+    assert helpers.data.__name__ == "helpers.data"
+    with pytest.raises(AttributeError, match="no attribute 'harvst'"):
+        helpers.harvst  # noqa: B018
+    assert set(helpers.__all__) == {"Activations", "data", "harvest", "load_model"}
+
+
+@pytest.mark.parametrize("module", ["helpers", "helpers.grading.run", "helpers.grading.release"])
+def test_what_needs_no_model_loads_none(module):
+    code = f"import sys, {module}; sys.exit('transformer_lens' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
