@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +23,7 @@ _PAGES = Environment(
 )  # fmt: skip
 _PAGES.filters["points"] = lambda value: f"{value:g}"
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})  # of our own rubrics and questions; comments are no HTML here
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 BAR = 0.5  # points that a bar of the distribution spans
 
 
@@ -89,9 +90,17 @@ def _task_row(name: str, marks: Sequence[Marks], course: Course, written: dict) 
 
 
 def _mistakes(marks: Sequence[Marks]) -> list[tuple[str, str, int]]:
-    """(task, mistake, how many students), the commonest first."""
-    found = Counter((task.task, text) for each in marks for task in each.tasks if (text := mistake(task)))
-    return [(task, text, count) for (task, text), count in found.most_common(15)]
+    """(task, mistake, how many students), the commonest first. What differs in figures only is one mistake."""
+    found = defaultdict(list)
+    for task in (task for each in marks for task in each.tasks):
+        if text := mistake(task):
+            found[task.task, _NUMBER.sub("0", text)].append(_NUMBER.split(text))
+    commonest = sorted(found.items(), key=lambda item: -len(item[1]))[:15]
+    return [(task, "".join(_shared(parts) for parts in zip(*texts, strict=True)), len(texts)) for (task, _), texts in commonest]
+
+
+def _shared(parts: tuple[str, ...]) -> str:
+    return parts[0] if len(set(parts)) == 1 else "…"
 
 
 def mistake(task: TaskMark) -> str:

@@ -43,6 +43,14 @@ def test_the_class_counts_mistakes_and_outcomes(course):
     assert "BOS is averaged in." in page and '<td class="number">3</td>' in page and "3 submissions" in page
 
 
+def test_mistakes_that_differ_in_figures_are_one(course):
+    said = ["FVU is 0.71, at most 0.38", "FVU is 1.98, at most 0.38", "FVU is 0.4, at most 0.38", "FVU is NaN, at most 0.38"]
+    wrong = [Marks(f"s{i}", "graded", (TaskMark("2.3", "wrong", 0.0, 1.0, says=text),)) for i, text in enumerate(said)]
+    page = pages.summary(wrong, course, {}, {})
+    assert "FVU is …, at most 0.38" in page and "FVU is NaN" in page and "0.71" not in page
+    assert page.index("FVU is …") < page.index("FVU is NaN")
+
+
 def test_an_empty_class_has_a_page(course):
     assert "0 submissions" in pages.summary([], course, {}, {})
 
