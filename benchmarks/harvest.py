@@ -67,9 +67,9 @@ def contestants(models: Models, lines: list[str], layer: int) -> dict[str, Calla
         "Hugging Face, output_hidden_states, 8 at a time": lambda: _hidden_states(plain, rows, layer),
         "Hugging Face, early stop, sorted": lambda: _early(plain, rows, layer),
         "ours, fp32": lambda: _ours(bridge, lines, name, tokens),
-        LIMITS[0]: lambda: _limit(bridge, layer, tokens, tokens / len(rows)),
+        LIMITS[0]: lambda: _limit(bridge, layer, rows),
         "ours, bf16": lambda: _ours(half, lines, name, tokens),
-        LIMITS[1]: lambda: _limit(half, layer, tokens, tokens / len(rows)),
+        LIMITS[1]: lambda: _limit(half, layer, rows),
     }
 
 
@@ -144,18 +144,18 @@ def _ours(model, lines, name, tokens) -> int:
 
 
 @torch.inference_mode()
-def _limit(model, layer: int, tokens: int, mean_length: float) -> int:
+def _limit(model, layer: int, rows: list[torch.Tensor]) -> int:
     """Products with the blocks' weights in the fastest way that is known; what attention needs beside is taken at their rate."""
     modules = _multiplying(model, layer)
     inputs = {width: torch.randn(BATCH_TOKENS, width, dtype=model.cfg.dtype, device=model.cfg.device) for width in {_width(m) for m in modules}}
-    needed = sum(m.weight.numel() for m in modules)
-    attention = layer * 2 * mean_length * model.cfg.d_model  # of [pos pos], a half: every token looks at half of the line
-    turns = math.ceil(tokens * (1 + attention / needed) / BATCH_TOKENS)
+    tokens, pairs = sum(len(row) for row in rows), sum(len(row) * (len(row) + 1) // 2 for row in rows)
+    share = layer * 2 * model.cfg.d_model * pairs / tokens / sum(m.weight.numel() for m in modules)  # queries with keys, pattern with values
+    turns = math.ceil(tokens * (1 + share) / BATCH_TOKENS)
     with products.packed_weights(), products.fast_products(model):
         for _ in range(turns):
             for module in modules:
                 module(inputs[_width(module)])
-    return round(turns * BATCH_TOKENS / (1 + attention / needed))
+    return round(turns * BATCH_TOKENS / (1 + share))
 
 
 def _multiplying(model, layer: int) -> list[torch.nn.Module]:
