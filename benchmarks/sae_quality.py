@@ -58,10 +58,10 @@ def one(model, lines, table: Activations, kind: str, k: int, seed: int, steps: i
     found |= {"labels": len(names), "F1 latents": latents.mean().item(), "F1 neurons": neurons.mean().item()}
     held_out = [line for i, line in enumerate(lines) if i % 10 == 9][:CE_LINES]
     cost = sae.replacement(model, module, held_out, table.hook_name, context=256, progress=None)
-    return found | {"ΔCE": cost.delta, "recovered": cost.recovered}
+    return found | {"ΔCE": cost.delta, "KL": cost.kl, "recovered": cost.recovered}
 
 
-COLUMNS = ("fvu", "l0", "dead_fraction", "ΔCE", "recovered", "labels", "F1 latents", "F1 neurons", "seconds")
+COLUMNS = ("fvu", "l0", "dead_fraction", "ΔCE", "KL", "recovered", "labels", "F1 latents", "F1 neurons", "seconds")
 
 
 def row(name: str, runs: list[dict[str, float]]) -> str:

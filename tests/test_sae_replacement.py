@@ -36,8 +36,9 @@ def no_sinks(monkeypatch):
 
 def test_a_perfect_reconstruction_costs_nothing(tiny_model):
     found = sae.replacement(tiny_model, Coder(lambda h: h), LINES, HOOK, progress=None)
-    assert found.delta == pytest.approx(0, abs=1e-5) and found.recovered == pytest.approx(1, abs=1e-4)
-    assert found.ce_mean > found.ce + 0.1 and hooks_left(tiny_model) == 0
+    assert found.delta == pytest.approx(0, abs=1e-5) and found.kl == pytest.approx(0, abs=1e-5)
+    assert found.recovered == pytest.approx(1, abs=1e-4) and found.ce_mean > found.ce + 0.1
+    assert hooks_left(tiny_model) == 0
 
 
 def test_by_hand(tiny_model, no_sinks):
@@ -56,6 +57,8 @@ def test_by_hand(tiny_model, no_sinks):
     expected = [nn.functional.cross_entropy(logits[0, 1:-1], ids[0, 2:]).item() for logits in (clean, replaced)]
     assert (found.ce, found.ce_replaced) == (pytest.approx(expected[0], rel=1e-5), pytest.approx(expected[1], rel=1e-5))
     assert found.tokens == ids.shape[1] - 2
+    p, q = (logits[0, 1:-1].softmax(-1) for logits in (clean, replaced))
+    assert found.kl == pytest.approx((p * (p / q).log()).sum(-1).mean().item(), rel=1e-4) and found.kl > 1e-3
 
 
 def test_the_mean_as_reconstruction_recovers_nothing(tiny_model, no_sinks):
@@ -66,10 +69,10 @@ def test_the_mean_as_reconstruction_recovers_nothing(tiny_model, no_sinks):
 
 def test_padding_and_company_do_not_matter(tiny_model, no_sinks):
     """A batch of lines of unequal length costs what its lines cost one by one."""
-    coder, lines = Coder(lambda h: 0.8 * h), LINES[:3]
+    coder, lines = Coder(lambda h: -h), LINES[:3]
     together = sae.replacement(tiny_model, coder, lines, HOOK, progress=None)
     alone = [sae.replacement(tiny_model, coder, [line], HOOK, progress=None) for line in lines]
-    for field in ("ce", "ce_replaced"):
+    for field in ("ce", "ce_replaced", "kl"):
         expected = sum(getattr(each, field) * each.tokens for each in alone) / sum(each.tokens for each in alone)
         assert getattr(together, field) == pytest.approx(expected, rel=1e-5)
 
