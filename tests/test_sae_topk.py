@@ -8,6 +8,7 @@ import torch
 from helpers import sae
 from helpers.sae import topk
 from helpers.sae.base import SAEError
+from helpers.sae.sparse import Active
 from helpers.sae.topk import TopK
 
 N, D_IN, D_SAE, K = 200, 24, 96, 6
@@ -127,7 +128,7 @@ def test_auxk_moves_dead_latents_alone(module, x):
 def test_bf16_only_chooses(module, x, monkeypatch):
     """With the choice made in bf16, values and gradients of the chosen latents are still exact."""
     monkeypatch.setattr(topk, "bf16_is_fast", lambda device: True)
-    chosen = module._choose(x)[0].view(N, K)
+    chosen = module._choose(x).latents.view(N, K)
     step = module.training_step(x, torch.zeros(D_SAE, dtype=torch.bool))
     pre = (x - module.b_dec) @ module.W_enc + module.b_enc
     latents = torch.zeros_like(pre).scatter(-1, chosen, pre.gather(-1, chosen).relu())
@@ -148,3 +149,13 @@ def test_start(monkeypatch):
 def test_impossible_sizes(sizes):
     with pytest.raises(SAEError, match="at least 1"):
         TopK(*sizes)
+
+
+@pytest.mark.parametrize("d_sae", [5, 2**16, 2**16 + 1])
+def test_latents_are_sorted_with_equals_in_their_order(d_sae):
+    latents = torch.tensor([d_sae - 1, 0, 3, 0, d_sae - 1, 3])
+    active = Active(latents, torch.tensor([0, 2, 2, 3]), d_sae)
+    order, starts = active.by_latent
+    assert order.tolist() == [1, 3, 2, 5, 0, 4]
+    assert starts.shape == (d_sae,) and starts[[0, 1, 3, d_sae - 1]].tolist() == [0, 2, 2, 4]
+    assert active.tokens.tolist() == [0, 0, 2, 3, 3, 3]

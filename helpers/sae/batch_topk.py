@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from helpers.sae.base import Step
+from helpers.sae.sparse import Active
 from helpers.sae.topk import TopK
 
 MOST = 4  # a token may take so many times k latents: it bounds the search, and few tokens come near it
@@ -33,12 +34,12 @@ class BatchTopK(TopK):
         return pre * (pre > self.threshold)
 
     @torch.no_grad()
-    def _choose(self, x: Float[Tensor, "n d_in"]) -> tuple[Int[Tensor, "m"], Int[Tensor, "n"]]:
+    def _choose(self, x: Float[Tensor, "n d_in"]) -> Active:
         top = self._order(x).topk(min(MOST * self.k, self.d_sae), dim=-1, sorted=False)
         best = top.values.flatten().topk(self.k * len(x), sorted=False).indices
         kept = torch.zeros(top.values.numel(), dtype=torch.bool, device=x.device).index_fill_(0, best, True).view_as(top.values)
         counts = kept.sum(-1)
-        return top.indices[kept], counts.cumsum(0) - counts
+        return Active(top.indices[kept], counts.cumsum(0) - counts, self.d_sae)
 
     def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, "d_sae"], pressure: float = 1.0) -> Step:
         """As :class:`TopK`'s; it also keeps the threshold up to date."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from helpers.sae.base import SAEError
 from helpers.sae.batch_topk import BatchTopK
-from helpers.sae.sparse import decode_sparse
+from helpers.sae.sparse import Active, decode_sparse
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 
@@ -36,17 +36,17 @@ class Matryoshka(BatchTopK):
         if list(self.sizes) != sorted(set(self.sizes)) or self.sizes[-1] != d_sae or self.sizes[0] < 1:
             raise SAEError(f"sizes={list(self.sizes)}: give rising sizes of which the last is d_sae={d_sae}.")
 
-    def _error(self, x, chosen, starts, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
+    def _error(self, x, active: Active, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
         x_hat, losses, first = self.b_dec, [], 0
         for size in self.sizes:
-            inside = (chosen >= first) & (chosen < size)
-            x_hat = x_hat + _decode_part(chosen, starts, z, inside, self.W_dec)
+            inside = (active.latents >= first) & (active.latents < size)
+            x_hat = x_hat + _decode_part(active, z, inside, self.W_dec)
             losses.append((x - x_hat).pow(2).sum(-1).mean())
             first = size
         return torch.stack(losses).mean(), x_hat
 
 
-def _decode_part(chosen, starts, z, inside, W_dec) -> Float[Tensor, "n d_in"]:
+def _decode_part(active: Active, z, inside, W_dec) -> Float[Tensor, "n d_in"]:
     """What the latents marked by ``inside`` add to each token's reconstruction."""
     before = torch.cat([inside.new_zeros(1, dtype=torch.long), inside.cumsum(0)])
-    return decode_sparse(chosen[inside], before[starts], z[inside], W_dec)
+    return decode_sparse(Active(active.latents[inside], before[active.starts], active.d_sae), z[inside], W_dec)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from helpers.sae.base import Architecture, SAEError, Step
-from helpers.sae.sparse import decode_sparse, encode_at
+from helpers.sae.sparse import Active, decode_sparse, encode_at
 from helpers.settings import bf16_is_fast
 
 
@@ -44,18 +44,18 @@ class TopK(Architecture):
 
         Only active latents are decoded and back-propagated; gradients equal those of the dense forward.
         """
-        chosen, starts = self._choose(x)
-        z = encode_at(x, self.W_enc, self.b_enc, self.b_dec, chosen, starts).relu()
-        loss, x_hat = self._error(x, chosen, starts, z)
+        active = self._choose(x)
+        z = encode_at(x, self.W_enc, self.b_enc, self.b_dec, active).relu()
+        loss, x_hat = self._error(x, active, z)
         if dead.any():
             loss = loss + self.aux_coefficient * self._auxk(x, (x - x_hat).detach(), dead)
         fired = torch.zeros(self.d_sae, dtype=torch.bool, device=x.device)
-        fired[chosen[z.detach() > 0]] = True
+        fired[active.latents[z.detach() > 0]] = True
         return Step(loss, x_hat.detach(), fired, z.detach())
 
-    def _error(self, x, chosen, starts, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
+    def _error(self, x, active: Active, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
         """Squared error per token, and the reconstruction."""
-        x_hat = decode_sparse(chosen, starts, z, self.W_dec) + self.b_dec
+        x_hat = decode_sparse(active, z, self.W_dec) + self.b_dec
         return (x - x_hat).pow(2).sum(-1).mean(), x_hat
 
     @torch.no_grad()
@@ -64,10 +64,10 @@ class TopK(Architecture):
         dtype = torch.bfloat16 if bf16_is_fast(x.device.type) else x.dtype
         return F.linear((x - self.b_dec).to(dtype), self.W_enc.T.to(dtype), self.b_enc.to(dtype))
 
-    def _choose(self, x: Float[Tensor, "n d_in"]) -> tuple[Int[Tensor, "m"], Int[Tensor, "n"]]:
-        """The ``k`` latents with the largest pre-activations, token by token, and where each token's begin."""
+    def _choose(self, x: Float[Tensor, "n d_in"]) -> Active:
+        """The ``k`` latents with the largest pre-activations of each token."""
         chosen = self._order(x).topk(self.k, dim=-1, sorted=False).indices
-        return chosen.flatten(), torch.arange(0, chosen.numel(), self.k, device=x.device)
+        return Active(chosen.flatten(), torch.arange(0, chosen.numel(), self.k, device=x.device), self.d_sae)
 
     def _auxk(self, x, error, dead: Bool[Tensor, "d_sae"]) -> Float[Tensor, ""]:
         """‖e − ê‖² with ê from the ``k_aux`` strongest dead latents. They are few: dense products serve them best."""
