@@ -284,9 +284,11 @@ print(last_marks)
 
 # %% [markdown]
 # What does the error cost the model? Put the reconstruction in the place of the activation and let the model predict
-# the next token on held-out lines: ΔCE is the loss that it adds, in nats. Expect some tenths, with the usual budget of a
-# class, and behind "of" the unchanged model's own loss. *Recovered* compares with what the mean activation costs; it
-# flatters, since the mean is a terrible activation.
+# the next token on held-out lines: ΔCE is the loss that it adds, in nats, and behind "of" stands the unchanged model's own
+# loss. *KL* says how far the predictions have moved, whatever the next token is. Expect some tenths for both, with the usual
+# budget of a class. On text that the model wrote itself the two are nearly alike; somebody else's text surprises it anyway,
+# and there ΔCE can be half the KL: never compare ΔCE across texts. *Recovered* compares with what the mean activation
+# costs; it flatters, since the mean is a terrible activation.
 
 # %%
 held_out_lines = [line for i, line in enumerate(lines) if i % 10 == 9][: sizes.prompts // 2]
@@ -414,6 +416,7 @@ report(
     original_sae=original_marks.figures(),
     reference_middle=middle_marks.figures(),
     reference_delta_ce=cost.delta,
+    reference_kl=cost.kl,
     reference_ce_recovered=cost.recovered,
     frontier=[marks.figures() for marks in frontier],
     reference_last=last_marks.figures(),

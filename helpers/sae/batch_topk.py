@@ -10,6 +10,7 @@ from helpers.sae.base import Step
 from helpers.sae.sparse import Active
 from helpers.sae.topk import TopK
 
+REMEMBERED = 20  # batches: enough against noise, and few enough to follow activations that still change
 MOST = 4  # a token may take so many times k latents: it bounds the search, and few tokens come near it
 
 
@@ -48,8 +49,8 @@ class BatchTopK(TopK):
         return step
 
     def _remember(self, z: Float[Tensor, "m"]) -> None:
-        """Running mean over about a hundred batches, and the plain mean before there are so many."""
+        """Running mean over about ``REMEMBERED`` batches, and the plain mean before there are so many."""
         active = z[z > 0]
         if len(active):
             self.batches += 1
-            self.threshold += (active.min() - self.threshold) / min(100, int(self.batches))
+            self.threshold += (active.min() - self.threshold) / min(REMEMBERED, int(self.batches))
