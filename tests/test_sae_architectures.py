@@ -99,6 +99,17 @@ def test_the_threshold_is_the_mean_of_the_smallest_that_were_kept(x):
     assert (latents > 0).double().sum(-1).mean() == pytest.approx(K, rel=0.3)
 
 
+def test_after_a_short_run_as_many_latents_are_active_as_were_asked_for(x):
+    """The threshold has to follow activations that grow while they are learnt."""
+    generator = torch.Generator().manual_seed(5)
+    rows = torch.randn(2000, 16, generator=generator).relu() @ torch.randn(16, D_IN, generator=generator)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        module = sae.BatchTopK(D_IN, D_SAE, K)
+    sae.train(module, rows, config=sae.TrainConfig(steps=100, batch_size=200, lr=1e-2), progress=None)
+    assert sae.evaluate(module, rows).l0 == pytest.approx(K, rel=0.05)
+
+
 def test_one_token_does_not_depend_on_the_others(x):
     module = make(sae.BatchTopK, k=K)
     module.training_step(x, no_dead())
