@@ -159,3 +159,5 @@ def test_latents_are_sorted_with_equals_in_their_order(d_sae):
     assert order.tolist() == [1, 3, 2, 5, 0, 4]
     assert starts.shape == (d_sae,) and starts[[0, 1, 3, d_sae - 1]].tolist() == [0, 2, 2, 4]
     assert active.tokens.tolist() == [0, 0, 2, 3, 3, 3]
+    many = Active(torch.arange(999) % 3, torch.arange(999), d_sae)
+    assert torch.equal(many.by_latent[0], torch.arange(999).view(333, 3).T.flatten())
