@@ -99,7 +99,7 @@ def test_the_threshold_is_the_mean_of_the_smallest_that_were_kept(x):
     assert (latents > 0).double().sum(-1).mean() == pytest.approx(K, rel=0.3)
 
 
-def test_after_a_short_run_as_many_latents_are_active_as_were_asked_for(x):
+def test_after_a_short_run_as_many_latents_are_active_as_were_asked_for():
     """The threshold has to follow activations that grow while they are learnt."""
     generator = torch.Generator().manual_seed(5)
     rows = torch.randn(2000, 16, generator=generator).relu() @ torch.randn(16, D_IN, generator=generator)
