@@ -16,7 +16,7 @@ doctor: $(STAMP) ## can this machine do the homework?
 	$(PY) -m helpers.doctor
 
 run: $(STAMP) ## execute both solutions; notebooks, HTML and run.json in build/
-	$(PY) -m helpers.grading.run
+	$(PY) -m grading.release.run
 
 test: $(STAMP) ## every test, both solutions with the quick budget included
 	$(PY) -m pytest -q -m "not submissions"
@@ -28,11 +28,11 @@ lab: $(STAMP) ## JupyterLab on notebooks/
 	$(PY) -m jupyter lab --notebook-dir notebooks
 
 release: $(STAMP) ## build solutions/*.ipynb (executed) and notebooks/*.ipynb from the masters
-	$(PY) -m helpers.grading.release
+	$(PY) -m grading.release.build
 
 grade: $(STAMP) ## grade a folder or zip, make grade SUBMISSIONS=dir; the report is in build/grades/
 	@test -n "$(SUBMISSIONS)" || { echo "Name the submissions: make grade SUBMISSIONS=dir" >&2; exit 1; }
-	$(PY) -m helpers.grading grade "$(SUBMISSIONS)" --report build/grades $(OPTIONS)
+	$(PY) -m grading grade "$(SUBMISSIONS)" --report build/grades $(OPTIONS)
 
 bench: $(STAMP) ## the benchmarks, tables in build/bench/
 	$(PY) -m benchmarks.generation

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.common import OUT, machine
-from helpers.grading.__main__ import main as grade
+from grading.__main__ import main as grade
 from tests import tiny
 from tests.grading.cluster import cluster
 from tests.submissions import books

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.common import OUT, machine
 from benchmarks.peers import ask, installed
-from helpers.sae.dictionary import Recovery, recovery
+from benchmarks.recovery import Recovery, recovery
 
 SEEDS = (0, 1, 2)
 

@@ -32,10 +32,10 @@ class Activations:
     """
 
     values: Float[Tensor, "n d_model"]  # or, from disk, what behaves like it: helpers.sharded.Sharded
-    text_ids: Int[Tensor, "n"]  # which line
-    positions: Int[Tensor, "n"]  # which token of the line; 0 is BOS, so these begin at 1
-    token_ids: Int[Tensor, "n"]
-    is_sink: Bool[Tensor, "n"]
+    text_ids: Int[Tensor, " n"]  # which line
+    positions: Int[Tensor, " n"]  # which token of the line; 0 is BOS, so these begin at 1
+    token_ids: Int[Tensor, " n"]
+    is_sink: Bool[Tensor, " n"]
     hook_name: str = ""
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class Activations:
         return self[~is_test], self[is_test]
 
 
-def mark_sinks(values: Float[Tensor, "n d_model"]) -> Bool[Tensor, "n"]:
+def mark_sinks(values: Float[Tensor, "n d_model"]) -> Bool[Tensor, " n"]:
     """Tokens whose L2 norm is above 5 times the median norm (attention sinks, BOS-like)."""
     norms = values.float().norm(dim=-1)
     return norms > SINK_FACTOR * norms.median()
@@ -136,12 +136,12 @@ def run(model, tokens: Tokens, names: list[str], bar=None, dtype: torch.dtype = 
 class Tokens:
     """Lines as rows of tokens, BOS in front; a split line is several rows."""
 
-    rows: list[Int[Tensor, "pos"]]
+    rows: list[Int[Tensor, " pos"]]
     lines: list[int]  # of each row
     cut: int = 0  # lines that were cut or split
     blank: int = 0  # lines that were skipped
 
-    def columns(self) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"], Int[Tensor, "n"]]:
+    def columns(self) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]:
         """Line, position and token id of every token but BOS."""
         lengths = torch.tensor([len(ids) - 1 for ids in self.rows])
         return (
@@ -187,7 +187,7 @@ def tokenise(
     return Tokens(rows, lines, cut, skipped)
 
 
-def _ids(model, text, i: int) -> Int[Tensor, "pos"] | None:
+def _ids(model, text, i: int) -> Int[Tensor, " pos"] | None:
     """The line's tokens, BOS in front; None for a blank line."""
     if not isinstance(text, str):
         raise HarvestError(f"Line {i} is {text!r:.80}: every line must be text.")
@@ -199,7 +199,7 @@ def _ids(model, text, i: int) -> Int[Tensor, "pos"] | None:
         raise HarvestError(f"Line {i} isn't valid text ({error}): read its file as UTF-8, with errors='replace'.") from error
 
 
-def _parts(ids: Int[Tensor, "pos"], context: int, too_long: str, i: int) -> list[Int[Tensor, "pos"]]:
+def _parts(ids: Int[Tensor, " pos"], context: int, too_long: str, i: int) -> list[Int[Tensor, " pos"]]:
     if len(ids) <= context:
         return [ids]
     if too_long == "error":

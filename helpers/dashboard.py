@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from helpers.features import Context
-from helpers.latents import SORTS, LatentError, Page, find
+from helpers.latents import LatentError, Page, SORTS, find
 
 
 def write_dashboard(path: str | Path, all_pages: Sequence[Page], n_tokens: int) -> Path:

@@ -14,7 +14,7 @@ from helpers.fused import fused
 from helpers.hookpoints import Hook
 from helpers.positions import doubled, on_rows, watched
 
-Step = tuple[Int[Tensor, "rows"], Float[Tensor, "rows"] | None]  # chosen tokens, their log-probabilities
+Step = tuple[Int[Tensor, " rows"], Float[Tensor, " rows"] | None]  # chosen tokens, their log-probabilities
 
 
 class Decoder:
@@ -34,7 +34,7 @@ class Decoder:
     """
 
     def __init__(
-        self, model, tokens: Sequence[Int[Tensor, "T"]], hook_sets: Sequence[Sequence[Hook]], past: str, choose: Callable
+        self, model, tokens: Sequence[Int[Tensor, " T"]], hook_sets: Sequence[Sequence[Hook]], past: str, choose: Callable
     ):
         self.hf, self.bridge, self.choose = model.original_model, model, choose
         self.end = model.tokenizer.eos_token_id
@@ -75,7 +75,7 @@ class Decoder:
                 return
             step, positions, logits = torch.cat([chosen, chosen[self.steered]]), positions + 1, None
 
-    def _forward(self, step: Int[Tensor, "rows"], cache, mask: Bool[Tensor, "rows n"], positions, watch: bool):
+    def _forward(self, step: Int[Tensor, " rows"], cache, mask: Bool[Tensor, "rows n"], positions, watch: bool):
         """Read one token in every row, hooks on; the first time it is watched which positions they edit."""
         padding = {} if mask.all() else {"attention_mask": mask.long(), "position_ids": positions[:, None]}
         copies = int(self.lengths.max()) if watch else 0
@@ -160,7 +160,7 @@ def _logprobs(logits: Float[Tensor, "... vocabulary"], tokens: Int[Tensor, "..."
     return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
 
 
-def _join(caches: list[DynamicCache], rows: list[Int[Tensor, "part"]], longest: int) -> DynamicCache:
+def _join(caches: list[DynamicCache], rows: list[Int[Tensor, " part"]], longest: int) -> DynamicCache:
     """Caches of different lengths as one: ``rows`` says where each one's rows go; the left is filled with zeros."""
     joined, total = DynamicCache(), sum(map(len, rows))
     filled = [(cache, where) for cache, where in zip(caches, rows, strict=True) if len(cache.layers)]

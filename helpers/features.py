@@ -27,7 +27,7 @@ class Context:
 
 
 def context(
-    model, activations: Activations, latent: Float[Tensor, "n"], row: int, left: int = 8, right: int = 5
+    model, activations: Activations, latent: Float[Tensor, " n"], row: int, left: int = 8, right: int = 5
 ) -> Context:
     """The tokens around row ``row`` of the activations, all of the same line."""
     rows = around(activations.text_ids, row, left, right)
@@ -54,9 +54,9 @@ def latent_values(module, activations: Activations, latents: Sequence[int], chun
 class LatentStats:
     """Per latent: share of tokens on which it fires, its largest activation, lines on which it fires."""
 
-    density: Float[Tensor, "d_sae"]
-    largest: Float[Tensor, "d_sae"]
-    lines: Int[Tensor, "d_sae"]
+    density: Float[Tensor, " d_sae"]
+    largest: Float[Tensor, " d_sae"]
+    lines: Int[Tensor, " d_sae"]
 
 
 @torch.no_grad()
@@ -79,7 +79,7 @@ def latent_stats(module, activations: Activations, chunk: int = 4096) -> LatentS
     return LatentStats(fired / len(kept), largest, lines)
 
 
-def _any_per_line(active: Bool[Tensor, "n d_sae"], text_ids: Int[Tensor, "n"]) -> Bool[Tensor, "lines d_sae"]:
+def _any_per_line(active: Bool[Tensor, "n d_sae"], text_ids: Int[Tensor, " n"]) -> Bool[Tensor, "lines d_sae"]:
     """Whether a latent fires anywhere on each line of a chunk."""
     _, line = torch.unique_consecutive(text_ids, return_inverse=True)
     counts = torch.zeros(int(line[-1]) + 1, active.shape[1]).index_add_(0, line, active.float())
@@ -88,7 +88,7 @@ def _any_per_line(active: Bool[Tensor, "n d_sae"], text_ids: Int[Tensor, "n"]) -
 
 @torch.no_grad()
 def promoted_tokens(
-    model, direction: Float[Tensor, "d_model"], k: int = 8
+    model, direction: Float[Tensor, " d_model"], k: int = 8
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
     """Tokens that a direction of the residual stream raises and lowers most through the unembedding.
 

@@ -187,7 +187,7 @@ def _per_prompt(sampling, prompts: Sequence[str]) -> list[Sampling] | None:
     return list(sampling)
 
 
-def _check_request(model, prompts, hook_sets, max_new_tokens, past) -> list[Int[Tensor, "T"]]:
+def _check_request(model, prompts, hook_sets, max_new_tokens, past) -> list[Int[Tensor, " T"]]:
     """The prompts' tokens, if the request can be met."""
     if past not in PASTS:
         raise HookError(f"past={past!r}: choose 'clean' or 'steered'.")

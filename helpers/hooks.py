@@ -4,7 +4,7 @@ A hook is a function ``hook(value, hook) -> value`` that sees, and may change, w
 named point of the model; ``blocks.5.hook_resid_pre`` is the residual stream that enters block 5.
 """
 
-from helpers.generation import PASTS, Completion, generate, generate_many, stream
+from helpers.generation import Completion, PASTS, generate, generate_many, stream
 from helpers.hookpoints import Hook, HookError, check_name, layer_of, special_ids
 from helpers.positions import everywhere
 

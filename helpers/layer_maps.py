@@ -52,7 +52,7 @@ def layer_map(
     model,
     make_hooks: MakeHooks,
     vectors: Float[Tensor, "n_layers d_model"],
-    norms: Float[Tensor, "n_layers"],
+    norms: Float[Tensor, " n_layers"],
     prompts: Sequence[str],
     layer_sets: Sequence[Sequence[int]],
     sizes: Sequence[float],

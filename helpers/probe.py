@@ -33,12 +33,12 @@ WEIGHTS = Path(__file__).parent / "data" / "sentiment_probe.safetensors"
 class Probe:
     """Weights of the score; everything is divided by its spread over the training sentences."""
 
-    direction: Float[Tensor, "features"]
+    direction: Float[Tensor, " features"]
     bias: Float[Tensor, ""]
-    zeros: Float[Tensor, "prompts"]  # the median answer to each prompt, in nats
-    spreads: Float[Tensor, "prompts"]
+    zeros: Float[Tensor, " prompts"]  # the median answer to each prompt, in nats
+    spreads: Float[Tensor, " prompts"]
 
-    def score(self, readings: Readings) -> Float[Tensor, "n"]:
+    def score(self, readings: Readings) -> Float[Tensor, " n"]:
         """Above 0 positive; 1 is one standard deviation of the written reviews' sentences."""
         probed = features(readings) @ self.direction + self.bias
         answered = (readings.answers - self.zeros[:, None]) / self.spreads[:, None]

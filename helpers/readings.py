@@ -102,7 +102,7 @@ def _read_batch(model, start_cache: DynamicCache, rows: list[Tensor], layer: int
     return _answers(model, hidden[ends].float()).cpu(), mean.cpu(), resid[ends].cpu()
 
 
-def _answers(model, last: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows"]:
+def _answers(model, last: Float[Tensor, "rows d_model"]) -> Float[Tensor, " rows"]:
     ids = [model.tokenizer.encode(answer, add_special_tokens=False)[0] for answer in ANSWERS]
     # The bias: where LayerNorm was folded into the unembedding, part of the logits lies there.
     good, bad = (last @ model.W_U[:, ids].float() + model.b_U[ids].float()).T

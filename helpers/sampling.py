@@ -51,7 +51,7 @@ class Sampling:
             raise SamplingError(f"top_p={self.top_p}: it is a probability above 0 and at most 1, or None for all tokens.")
 
 
-def greedy(logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows"]:
+def greedy(logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, " rows"]:
     """The likeliest token of each row."""
     return logits.argmax(-1)
 
@@ -73,7 +73,7 @@ class Sampler:
             rows_of[replace(one, seed=0)].append(row)
         self.warps = [(_warp(one), rows) for one, rows in rows_of.items()]
 
-    def __call__(self, logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, "rows"]:
+    def __call__(self, logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, " rows"]:
         """Invert the distribution function, so that the same number drawn means the same quantile in every row."""
         drawn = torch.tensor([torch.rand((), generator=g, dtype=torch.float64) for g in self.generators])
         chosen = torch.empty(len(logits), dtype=torch.long, device=logits.device)

@@ -24,7 +24,7 @@ from helpers import probe
 from helpers.readings import check_texts, read
 
 
-def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Tensor, "n"]:
+def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Tensor, " n"]:
     """How positive each text is: above 0 positive, below 0 negative.
 
     The unit is the spread of the scores of written reviews' sentences, so 1 is as positive as a
@@ -45,7 +45,7 @@ def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Ten
     return probe.load().score(read(model, texts, probe.LAYER, progress))
 
 
-def asked(texts: Sequence[str], model, progress: bool = False) -> Float[Tensor, "n"]:
+def asked(texts: Sequence[str], model, progress: bool = False) -> Float[Tensor, " n"]:
     """What the model would answer, in nats: logit of ' positive' minus logit of ' negative', mean over the prompts.
 
     A model leans to one answer whatever the text, so each prompt has a zero of its own: see :func:`calibrate`.
@@ -68,7 +68,7 @@ def is_smollm2(model) -> bool:
 
 
 @lru_cache(maxsize=4)
-def calibrate(model, each: int = 120) -> Float[Tensor, "prompts"]:
+def calibrate(model, each: int = 120) -> Float[Tensor, " prompts"]:
     """Per prompt the median answer to ``each`` positive and ``each`` negative reviews' last sentences."""
     from helpers.data import documents
 
@@ -77,7 +77,7 @@ def calibrate(model, each: int = 120) -> Float[Tensor, "prompts"]:
     return read(model, texts, None, True).answers.median(dim=1).values
 
 
-def vader(texts: Sequence[str]) -> Float[Tensor, "n"]:
+def vader(texts: Sequence[str]) -> Float[Tensor, " n"]:
     """VADER's compound score, -1 to 1, by a word list and rules (Hutto and Gilbert 2014)."""
     check_texts(texts)
     return torch.tensor([_vader().polarity_scores(text)["compound"] for text in texts])
@@ -93,7 +93,7 @@ def _vader():
 VADER_NEUTRAL = 0.05  # VADER's authors call a compound score within ±0.05 neutral
 
 
-def shares(scores: Float[Tensor, "n"], neutral: float = 0.0) -> tuple[float, float]:
+def shares(scores: Float[Tensor, " n"], neutral: float = 0.0) -> tuple[float, float]:
     """Share of texts above ``neutral``, and share below ``-neutral``."""
     return (scores > neutral).float().mean().item(), (scores < -neutral).float().mean().item()
 

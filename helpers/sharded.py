@@ -42,7 +42,7 @@ class Sharded:
 
     ndim = 2
 
-    def __init__(self, parts: Sequence[Float[Tensor, "n_i d"]], rows: Int[Tensor, "n"] | None = None) -> None:
+    def __init__(self, parts: Sequence[Float[Tensor, "n_i d"]], rows: Int[Tensor, " n"] | None = None) -> None:
         self.parts = list(parts)
         self.starts = torch.tensor([0, *np.cumsum([len(part) for part in self.parts])])
         self.rows = rows  # which rows of all; None is all of them
@@ -58,7 +58,7 @@ class Sharded:
     def dtype(self) -> torch.dtype:
         return self.parts[0].dtype
 
-    def rows_of(self, shard: int) -> Int[Tensor, "n_i"]:
+    def rows_of(self, shard: int) -> Int[Tensor, " n_i"]:
         """Indices of a shard's rows, of all."""
         return torch.arange(int(self.starts[shard]), int(self.starts[shard + 1]))
 
@@ -72,7 +72,7 @@ class Sharded:
         wanted = index if self.rows is None else self.rows[index]
         return self._gather(wanted.reshape(-1)).reshape(*index.shape, self.shape[1])
 
-    def _gather(self, rows: Int[Tensor, "k"]) -> Float[Tensor, "k d"]:
+    def _gather(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "k d"]:
         found = torch.empty(len(rows), self.shape[1], dtype=self.dtype)
         shard = torch.searchsorted(self.starts, rows, right=True) - 1
         for number in shard.unique().tolist():

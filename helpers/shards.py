@@ -27,7 +27,7 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from helpers.caching import SINK_FACTOR, Activations, HarvestError, run, tokenise
+from helpers.caching import Activations, HarvestError, SINK_FACTOR, run, tokenise
 from helpers.hooks import check_name
 from helpers.sharded import Sharded, map_tensor
 

@@ -155,8 +155,8 @@ def perplexity(completions: Sequence[Completion]) -> float:
 
 
 def relative_norms(
-    vectors: Float[Tensor, "n_layers d_model"], norms: Float[Tensor, "n_layers"], coefficient: float
-) -> Float[Tensor, "n_layers"]:
+    vectors: Float[Tensor, "n_layers d_model"], norms: Float[Tensor, " n_layers"], coefficient: float
+) -> Float[Tensor, " n_layers"]:
     """‖c·v‖ over the median norm of the residual stream, per layer."""
     return abs(number(coefficient)) * vectors.float().norm(dim=-1).cpu() / norms
 
@@ -222,7 +222,7 @@ def two_sided(rows: Sequence[Sequence[Completion]], coefficients: Sequence[float
 
 
 def equal_push(
-    vectors: Float[Tensor, "n_layers d_model"], norms: Float[Tensor, "n_layers"], layers: Sequence[int], size: float
+    vectors: Float[Tensor, "n_layers d_model"], norms: Float[Tensor, " n_layers"], layers: Sequence[int], size: float
 ) -> float:
     """The coefficient at which the pushes of all ``layers`` add up to ``size`` median norms of the residual stream."""
     whole = relative_norms(vectors, norms, 1.0)[list(layers)].sum().item()

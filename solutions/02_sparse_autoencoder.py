@@ -449,9 +449,9 @@ report(
 
 # %% task="2.4" points=0.5
 def top_contexts(
-    latent: Float[Tensor, "n"],
-    text_ids: Int[Tensor, "n"],
-    token_ids: Int[Tensor, "n"],
+    latent: Float[Tensor, " n"],
+    text_ids: Int[Tensor, " n"],
+    token_ids: Int[Tensor, " n"],
     special_ids: set[int],
     k: int = 5,
 ) -> list[int]:

@@ -27,7 +27,7 @@ def test_the_tokenizer_is_gpt2s():
 def test_both_solutions_run_on_random_weights(tmp_path):
     folder = random_gpt2(tmp_path / "model", MERGES)
     surroundings = os.environ | {"HOMEWORK_MODEL": str(folder), "HOMEWORK_BUDGET": "quick"}
-    command = [sys.executable, "-m", "helpers.grading.run", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "grading.release.run", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     tasks = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["tasks"]

@@ -63,7 +63,7 @@ print("FOUND" + json.dumps(found))
 """
 NOTEBOOKS = PINNED + """
 from pathlib import Path
-from helpers.grading.masters import find_masters, read_master
+from grading.release.masters import find_masters, read_master
 found = {}
 for path, last in zip(find_masters(Path("solutions")), ("model", "lines"), strict=True):
     scope = {"__name__": "__main__"}

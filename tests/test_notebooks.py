@@ -10,8 +10,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from helpers.checks.notdone import NotDone
-from helpers.grading.masters import read_master, tasks
-from helpers.grading.release import build_solution, build_student, write
+from grading.release.masters import read_master, tasks
+from grading.release.build import build_solution, build_student, write_notebook
 
 ROOT = Path(__file__).parent.parent
 WIKITEXT = (ROOT / ".." / "shared" / "data" / "wikitext-2.valid.txt").resolve()
@@ -48,7 +48,7 @@ def test_the_sae_notebook_runs_on_real_wikitext_lines(quick, monkeypatch):
 
 
 def run_with_nbmake(master: Path, book: Path) -> None:
-    write(build_solution(master), book)
+    write_notebook(build_solution(master), book)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbmake", "--nbmake-timeout=600"]
     done = subprocess.run([*command, str(book)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -6,9 +6,8 @@ import nbformat
 import pytest
 from nbgrader.nbgraderformat import MetadataValidator
 
-from helpers.grading import release
-from helpers.grading.isolation import GIVEN
-from helpers.grading.masters import ReleaseError, find_masters, read_master, tasks
+from grading.release import build
+from grading.release.masters import ReleaseError, find_masters, read_master, tasks
 
 ROOT = Path(__file__).parent.parent
 MASTERS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
@@ -87,7 +86,7 @@ def by_id(book, cell_id):
 
 
 def test_a_stub_stands_where_its_marker_stood(master):
-    student = release.build_student(master())
+    student = build.build_student(master())
     assert by_id(student, "solution-1-1").source == (
         'def add(first, second):\n    """Their sum."""\n    raise NotDone("1.1")\n\n\n'
         'class Box:\n    def put(self, thing):\n        if thing:\n            raise NotDone("1.1")'
@@ -96,7 +95,7 @@ def test_a_stub_stands_where_its_marker_stood(master):
 
 
 def test_a_student_sees_the_prompt_and_neither_answer_nor_rubric_nor_instructor_cells(master):
-    student = release.build_student(master())
+    student = build.build_student(master())
     assert by_id(student, "written-1-3").source == "Why is it so?\n\n*Your answer here.*"
     for hidden in ("what it is", "Half a point", "instructors only", "secret", "SOLUTION"):
         assert hidden not in source(student)
@@ -105,14 +104,14 @@ def test_a_student_sees_the_prompt_and_neither_answer_nor_rubric_nor_instructor_
 
 
 def test_the_solution_keeps_everything(master):
-    solution = release.build_solution(master())
+    solution = build.build_solution(master())
     for kept in ("### BEGIN SOLUTION", "total = first + second", "Half a point", "instructors only", "what it is"):
         assert kept in source(solution)
 
 
 def test_metadata_is_nbgraders_and_ours(master):
     path = master()
-    for book in (release.build_solution(path), release.build_student(path)):
+    for book in (build.build_solution(path), build.build_student(path)):
         nbformat.validate(book)
         MetadataValidator().validate_nb(book)
         check = by_id(book, "check-1-1").metadata
@@ -125,7 +124,7 @@ def test_metadata_is_nbgraders_and_ours(master):
 
 
 def test_students_cannot_delete_graded_cells_nor_edit_checks(master):
-    student = release.build_student(master())
+    student = build.build_student(master())
     check = by_id(student, "check-1-1").metadata
     assert (check.deletable, check.editable) == (False, False)
     solution = by_id(student, "solution-1-1").metadata
@@ -143,13 +142,13 @@ def test_tasks_have_the_masters_points(master):
 
 def test_rebuilding_gives_the_same_bytes(master, tmp_path):
     path = master()
-    outputs = [tmp_path / "notebooks" / "01_small.ipynb", tmp_path / "given" / "01_small.ipynb", path.with_suffix(".ipynb")]
-    release.release([path], [tmp_path / "notebooks", tmp_path / "given"], run=False)
+    outputs = [tmp_path / "notebooks" / "01_small.ipynb", path.with_suffix(".ipynb")]
+    build.release([path], tmp_path / "notebooks", "built")
     first = [output.read_bytes() for output in outputs]
-    release.release([path], [tmp_path / "notebooks", tmp_path / "given"], run=False)
+    build.release([path], tmp_path / "notebooks", "built")
     assert [output.read_bytes() for output in outputs] == first
-    assert first[0] == first[1] != first[2]
-    ids = [cell.id for cell in nbformat.read(outputs[2], 4).cells]
+    assert first[0] != first[1]
+    ids = [cell.id for cell in nbformat.read(outputs[1], 4).cells]
     assert len(set(ids)) == len(ids)
 
 
@@ -183,7 +182,7 @@ def test_a_broken_master_is_named_with_its_cell(master, case):
     replacement, expected = BROKEN[case]
     path = master(replacement)
     with pytest.raises(ReleaseError) as error:
-        release.build_student(path)
+        build.build_student(path)
     assert str(error.value).startswith("01_small.py, cell ") and expected in str(error.value)
 
 
@@ -200,7 +199,7 @@ def test_names_choose_masters(master):
 
 def test_nothing_leaks_from_a_sound_master(master):
     path = master()
-    assert release.leaks(release.build_solution(path), release.build_student(path)) == []
+    assert build.leaks(build.build_solution(path), build.build_student(path)) == []
 
 
 def _in_markdown(student, line):
@@ -232,22 +231,22 @@ def _in_metadata(student, line):
 )
 def test_a_planted_line_is_found(master, plant, line):
     path = master()
-    student = release.build_student(path)
+    student = build.build_student(path)
     plant(student, line)
-    assert release.leaks(release.build_solution(path), student) == [line]
+    assert build.leaks(build.build_solution(path), student) == [line]
 
 
 def test_glue_that_all_python_shares_is_no_leak(master):
     path = master(("    total = first", "    import math\n    for part in (first, second):\n        ...\n    total = first"))
-    student = release.build_student(path)
+    student = build.build_student(path)
     student.cells[1].source += "\nimport math\nfor part in (first, second):\n    ..."
-    assert release.leaks(release.build_solution(path), student) == []
+    assert build.leaks(build.build_solution(path), student) == []
 
 
 def test_a_leaking_master_writes_nothing(master, tmp_path, capsys):
     path = master(("# # A small homework", "# # A small homework\n# Try `answer = add(20, 22)`."))
-    arguments = ["--masters", str(path.parent), "--notebooks", str(tmp_path / "notebooks"), "--given", str(tmp_path / "given"), "--no-execute"]
-    assert release.main(arguments) == 1
+    arguments = ["--masters", str(path.parent), "--notebooks", str(tmp_path / "notebooks"), "--no-execute"]
+    assert build.main(arguments) == 1
     assert "01_small.py: students would see 1 line" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.ipynb"))
 
@@ -255,7 +254,7 @@ def test_a_leaking_master_writes_nothing(master, tmp_path, capsys):
 def test_the_command_executes_the_solution_and_not_the_student_notebook(master, tmp_path, monkeypatch):
     path = master(('print("for instructors only")', "import os\nprint(6 * 7, os.getcwd())"))
     monkeypatch.chdir(tmp_path)
-    assert release.main([]) == 0
+    assert build.main([]) == 0
     solution = nbformat.read(path.with_suffix(".ipynb"), 4)
     assert solution.cells[-1].outputs[0].text == "42 .\n"  # this machine's folder is cut from what is published
     assert all("execution" not in cell.metadata for cell in solution.cells)
@@ -266,7 +265,7 @@ def test_the_command_executes_the_solution_and_not_the_student_notebook(master, 
 def test_a_solution_that_fails_is_named_and_not_written(master, tmp_path, monkeypatch, capsys):
     path = master(("assert answer == 42", "assert answer == 43, 'off by one'"))
     monkeypatch.chdir(tmp_path)
-    assert release.main(["01_small"]) == 1
+    assert build.main(["01_small"]) == 1
     error = capsys.readouterr().err
     assert "cell 6 (1.2 check" in error and "AssertionError: off by one" in error
     assert not path.with_suffix(".ipynb").exists()
@@ -281,13 +280,13 @@ def test_committed_notebooks_are_their_masters(path):
     """Mended by ``make release``."""
     solution = nbformat.read(path.with_suffix(".ipynb"), 4)
     student = nbformat.read(ROOT / "notebooks" / f"{path.stem}.ipynb", 4)
-    assert _sources(solution) == _sources(release.build_solution(path))
-    assert student == nbformat.read(GIVEN / f"{path.stem}.ipynb", 4) == release.build_student(path)
-    assert release.leaks(release.build_solution(path), student) == []
+    assert _sources(solution) == _sources(build.build_solution(path))
+    assert student == build.build_student(path)
+    assert build.leaks(build.build_solution(path), student) == []
     code = [cell for cell in solution.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code), "the committed solution was not executed"
 
 
 def test_no_notebook_is_left_over_from_a_master_that_is_gone():
-    built = {path.stem for folder in (ROOT / "solutions", ROOT / "notebooks", GIVEN) for path in folder.glob("*.ipynb")}
+    built = {path.stem for folder in (ROOT / "solutions", ROOT / "notebooks") for path in folder.glob("*.ipynb")}
     assert built <= {path.stem for path in MASTERS}

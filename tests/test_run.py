@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from helpers import report as report_module
-from helpers.grading import run
-from helpers.grading.summary import table
+from grading.release import run
+from grading.release.run_summary import table
 from helpers.report import plain, report
 
 MASTER = '''# %%
@@ -145,7 +145,7 @@ def test_nothing_runs_with_a_broken_master_or_setting(go, monkeypatch, capsys):
 
 def test_the_command_line_exits_with_the_status(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.grading.run", "--masters", str(tmp_path)],
+        [sys.executable, "-m", "grading.release.run", "--masters", str(tmp_path)],
         cwd=Path(__file__).parent.parent, capture_output=True, text=True,
     )
     assert done.returncode == 1 and "no master NN_name.py there" in done.stderr

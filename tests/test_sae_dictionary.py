@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from helpers.sae import SAEError
-from helpers.sae.dictionary import matched_correlation, recovery
+from benchmarks.recovery import matched_correlation, recovery
 
 
 def axes(*rows) -> torch.Tensor:

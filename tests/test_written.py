@@ -11,8 +11,9 @@ import torch
 import transformers
 
 from helpers import data, models, sentiment
-from helpers.data import readable, texts, write
-from helpers.data.prompts import GENRES, Request, request
+from helpers.data import texts
+from tools.corpus import readable, write
+from tools.corpus.prompts import GENRES, Request, request
 
 SENTENCES = (
     "The river rises in the hills to the north of the old town.",
@@ -76,7 +77,7 @@ def test_whole_sentences():
 def test_requests_are_the_same_everywhere():
     assert [request(0, i) for i in range(300)] == [request(0, i) for i in range(300)]
     assert request(0, 5) != request(0, 6) and request(0, 5) != request(1, 5)
-    # A fixed point: with other requests `python -m helpers.data.write` would no longer make the corpus in the repo.
+    # A fixed point: with other requests `python -m tools.corpus.write` would no longer make the corpus in the repo.
     assert request(0, 0) == Request(
         genre="news", topic="a snowstorm", tone=None,
         ask="Write a newspaper report about a snowstorm in Stockholm in October 1932. Quote two people.",

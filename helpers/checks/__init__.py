@@ -5,14 +5,14 @@ answer passes, and raises :class:`CheckFailed`, which names the mistake in a sen
 doesn't. Passing these public checks is not the grade: the grader asks more questions than they do.
 """
 
-from .autoencoder import task_2_1
-from .contexts import task_2_4
-from .loss import task_2_2
-from .notdone import NotDone
-from .outcomes import label_share, task_1_3, task_2_3, task_2_6, task_2_7
-from .residuals import task_1_1
-from .steering import task_1_2
-from .verdict import CheckFailed
+from helpers.checks.autoencoder import task_2_1
+from helpers.checks.contexts import task_2_4
+from helpers.checks.loss import task_2_2
+from helpers.checks.notdone import NotDone
+from helpers.checks.outcomes import label_share, task_1_3, task_2_3, task_2_6, task_2_7
+from helpers.checks.residuals import task_1_1
+from helpers.checks.steering import task_1_2
+from helpers.checks.verdict import CheckFailed
 
 __all__ = [
     "CheckFailed",

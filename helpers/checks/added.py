@@ -10,8 +10,8 @@ from itertools import product
 import numpy as np
 import torch
 
-from .answers import Answer, read, unchanged
-from .verdict import CheckFailed, call, call_on_small, describe
+from helpers.checks.answers import Answer, read, unchanged
+from helpers.checks.verdict import CheckFailed, call, call_on_small, describe
 
 NAME = "make_steering_hooks"
 WANTED = "blocks.L.hook_resid_pre"

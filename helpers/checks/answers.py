@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from .verdict import CheckFailed, describe
+from helpers.checks.verdict import CheckFailed, describe
 
 FULL_PRECISION = 2e-4  # of the largest expected value: fp32 sums in another order stay far below
 HALF_PRECISION = 3e-2  # bf16 keeps eight bits

@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 import torch
 
-from .answers import Answer, read, unchanged
-from .verdict import CheckFailed, call, describe, must_be_callable, public_check
+from helpers.checks.answers import Answer, read, unchanged
+from helpers.checks.verdict import CheckFailed, call, describe, must_be_callable, public_check
 
 D_IN, D_SAE = 6, 10
 SHAPES = {"W_enc": (D_IN, D_SAE), "b_enc": (D_SAE,), "W_dec": (D_SAE, D_IN), "b_dec": (D_IN,)}

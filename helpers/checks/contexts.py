@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .answers import unchanged
-from .verdict import CheckFailed, call, describe, must_be_callable, public_check
+from helpers.checks.answers import unchanged
+from helpers.checks.verdict import CheckFailed, call, describe, must_be_callable, public_check
 
 NAME = "top_contexts"
 TENSORS_IN_SETS = "a tensor is never found `in` a set of numbers, so compare int(...) or .item() of it"

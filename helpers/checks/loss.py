@@ -9,8 +9,8 @@ from itertools import product
 import numpy as np
 import torch
 
-from .answers import Answer, read, unchanged
-from .verdict import CheckFailed, call, describe, must_be_callable, public_check
+from helpers.checks.answers import Answer, read, unchanged
+from helpers.checks.verdict import CheckFailed, call, describe, must_be_callable, public_check
 
 NAME = "sae_loss"
 

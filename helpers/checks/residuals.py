@@ -13,9 +13,9 @@ from itertools import product
 import numpy as np
 import torch
 
-from .answers import Answer, read
-from .toy import left_as_it_was, toy_model
-from .verdict import CheckFailed, call_on_small, must_be_callable, public_check
+from helpers.checks.answers import Answer, read
+from helpers.checks.toy import left_as_it_was, toy_model
+from helpers.checks.verdict import CheckFailed, call_on_small, must_be_callable, public_check
 
 SENTENCES = ["the food was good", "my day", "this film that she saw felt slow and bad", "it was late because they took a walk"]
 NAME = "collect_average_residuals"

@@ -14,11 +14,11 @@ from itertools import product
 import numpy as np
 import torch
 
-from .added import NAME as HOOKS_NAME
-from .added import check_hooks
-from .answers import unchanged
-from .toy import left_as_it_was, toy_model
-from .verdict import CheckFailed, call, describe, must_be_callable, public_check
+from helpers.checks.added import NAME as HOOKS_NAME
+from helpers.checks.added import check_hooks
+from helpers.checks.answers import unchanged
+from helpers.checks.toy import left_as_it_was, toy_model
+from helpers.checks.verdict import CheckFailed, call, describe, must_be_callable, public_check
 
 NAME = "generate_with_steering"
 NEW_TOKENS = 10

@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from helpers.models import load_model
 
-from .verdict import CheckFailed
+from helpers.checks.verdict import CheckFailed
 
 WORDS = (
     "the a this that my your food film day walk house river music train garden letter was is felt seemed looked "

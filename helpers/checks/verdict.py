@@ -19,7 +19,7 @@ import torch
 
 from helpers.report import report
 
-from .notdone import NotDone
+from helpers.checks.notdone import NotDone
 
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _HELPERS = str(Path(__file__).resolve().parent.parent) + os.sep

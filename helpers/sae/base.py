@@ -20,7 +20,7 @@ class Step:
 
     loss: Float[Tensor, ""]
     x_hat: Float[Tensor, "n d_in"]
-    fired: Bool[Tensor, "d_sae"]
+    fired: Bool[Tensor, " d_sae"]
     latents: Float[Tensor, "..."]  # all of them, or only the chosen ones
 
     @property
@@ -69,7 +69,7 @@ class Architecture(nn.Module):
         z = self.encode(x)
         return self.decode(z), z
 
-    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, "d_sae"], pressure: float = 1.0) -> Step:
+    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, " d_sae"], pressure: float = 1.0) -> Step:
         """Loss of one batch. ``dead`` are the latents to revive; ``pressure`` scales the sparsity penalty, if any."""
         raise NotImplementedError
 

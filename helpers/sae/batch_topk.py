@@ -42,13 +42,13 @@ class BatchTopK(TopK):
         counts = kept.sum(-1)
         return Active(top.indices[kept], counts.cumsum(0) - counts, self.d_sae)
 
-    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, "d_sae"], pressure: float = 1.0) -> Step:
+    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, " d_sae"], pressure: float = 1.0) -> Step:
         """As :class:`TopK`'s; it also keeps the threshold up to date."""
         step = super().training_step(x, dead, pressure)
         self._remember(step.latents)
         return step
 
-    def _remember(self, z: Float[Tensor, "m"]) -> None:
+    def _remember(self, z: Float[Tensor, " m"]) -> None:
         """Running mean over about ``REMEMBERED`` batches, and the plain mean before there are so many."""
         active = z[z > 0]
         if len(active):

@@ -36,7 +36,7 @@ class Gated(Architecture):
         gate, magnitude = self._paths(x)
         return magnitude * (gate > 0)
 
-    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, "d_sae"], pressure: float = 1.0) -> Step:
+    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, " d_sae"], pressure: float = 1.0) -> Step:
         gate, magnitude = self._paths(x)
         z, opening = magnitude * (gate > 0), gate.relu()
         x_hat = self.decode(z)

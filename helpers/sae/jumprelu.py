@@ -40,7 +40,7 @@ class JumpReLU(Architecture):
         self.log_threshold = nn.Parameter(torch.full((d_sae,), math.log(threshold)))
 
     @property
-    def threshold(self) -> Float[Tensor, "d_sae"]:
+    def threshold(self) -> Float[Tensor, " d_sae"]:
         return self.log_threshold.exp()
 
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
@@ -48,7 +48,7 @@ class JumpReLU(Architecture):
         pre = self.pre_activations(x).relu()
         return _Jump.apply(pre, self.threshold, self.bandwidth)
 
-    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, "d_sae"], pressure: float = 1.0) -> Step:
+    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, " d_sae"], pressure: float = 1.0) -> Step:
         pre, threshold = self.pre_activations(x).relu(), self.threshold
         z = _Jump.apply(pre, threshold, self.bandwidth)
         x_hat = self.decode(z)

@@ -33,7 +33,7 @@ def best_f1(
     labels: Bool[Tensor, "n_labels n"],
     both_signs: bool = False,
     thresholds: int = 8,
-) -> tuple[Float[Tensor, "n_labels"], Float[Tensor, "n_labels"]]:
+) -> tuple[Float[Tensor, " n_labels"], Float[Tensor, " n_labels"]]:
     """For each label the best single feature's F1, and which feature it is.
 
     A feature says "yes" where it is above a threshold; tried are 0 and quantiles of its values, the
@@ -62,7 +62,7 @@ def best_f1(
     return best, which
 
 
-def _thresholds(part: Float[Tensor, "n f"], count: int) -> list[Float[Tensor, "f"]]:
+def _thresholds(part: Float[Tensor, "n f"], count: int) -> list[Float[Tensor, " f"]]:
     """0, then quantiles from the 80th percent to the 99.9th, spaced evenly in the logarithm of what is left."""
     tails = torch.logspace(-0.7, -3, count - 1)
     ranked = part.sort(0).values
@@ -89,7 +89,7 @@ def best_label(table: csc_array, labels: Bool[np.ndarray, "n_labels n"]) -> tupl
 @torch.no_grad()
 def auroc(
     encode: Encode, values: Float[Tensor, "n d_in"], labels: Bool[Tensor, "n_labels n"], which: Tensor
-) -> Float[Tensor, "n_labels"]:
+) -> Float[Tensor, " n_labels"]:
     """Per label the area under the ROC curve of one feature: ``which``, as :func:`best_f1` gives it (one sign)."""
     from sklearn.metrics import roc_auc_score  # here, since it would cost every start half a second
 
@@ -101,8 +101,8 @@ def auroc(
 class ProbeScores:
     """Per label, on tokens that the probe hasn't seen: F1, AUROC, and the features that the probe reads."""
 
-    f1: Float[Tensor, "n_labels"]
-    auroc: Float[Tensor, "n_labels"]
+    f1: Float[Tensor, " n_labels"]
+    auroc: Float[Tensor, " n_labels"]
     chosen: tuple[tuple[int, ...], ...]
 
 

@@ -31,7 +31,7 @@ class Marks:
     dead_fraction: float
     shrinkage: float
     cosine: float
-    density: Float[Tensor, "d_sae"]
+    density: Float[Tensor, " d_sae"]
     tokens: int
     sinks_left_out: int
 

@@ -106,7 +106,7 @@ def _sinks(model, ids, real, hook_name: str) -> Bool[Tensor, "batch pos"]:
     return sink
 
 
-def _mean(model, rows: list[Int[Tensor, "pos"]], hook_name: str, batches_read: int = 4) -> Float[Tensor, "d_model"]:
+def _mean(model, rows: list[Int[Tensor, " pos"]], hook_name: str, batches_read: int = 4) -> Float[Tensor, " d_model"]:
     """The mean activation, sinks left out, of a few batches: enough for a baseline."""
     parts = batches(rows)
     values = []

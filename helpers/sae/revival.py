@@ -19,7 +19,7 @@ def can_resample(module: nn.Module) -> bool:
 def resample(
     module: nn.Module,
     optimizer: torch.optim.Adam,
-    dead: Bool[Tensor, "d_sae"],
+    dead: Bool[Tensor, " d_sae"],
     x: Float[Tensor, "n d_in"],
     generator: torch.Generator,
 ) -> int:

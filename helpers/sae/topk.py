@@ -39,7 +39,7 @@ class TopK(Architecture):
         top = pre.topk(self.k, dim=-1)
         return torch.zeros_like(pre).scatter(-1, top.indices, top.values.relu())
 
-    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, "d_sae"], pressure: float = 1.0) -> Step:
+    def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, " d_sae"], pressure: float = 1.0) -> Step:
         """Squared error per token plus AuxK, which has dead latents explain what the others left over.
 
         Only active latents are decoded and back-propagated; gradients equal those of the dense forward.
@@ -69,7 +69,7 @@ class TopK(Architecture):
         chosen = self._order(x).topk(self.k, dim=-1, sorted=False).indices
         return Active(chosen.flatten(), torch.arange(0, chosen.numel(), self.k, device=x.device), self.d_sae)
 
-    def _auxk(self, x, error, dead: Bool[Tensor, "d_sae"]) -> Float[Tensor, ""]:
+    def _auxk(self, x, error, dead: Bool[Tensor, " d_sae"]) -> Float[Tensor, ""]:
         """‖e − ê‖² with ê from the ``k_aux`` strongest dead latents. They are few: dense products serve them best."""
         rows = dead.nonzero()[:, 0]
         k = min(max(1, self.d_in // 2), len(rows), 256)

@@ -155,7 +155,7 @@ class _Run:
                 f"Try a smaller lr than {self.config.lr}."
             )
 
-    def _dead(self) -> Bool[Tensor, "d_sae"]:
+    def _dead(self) -> Bool[Tensor, " d_sae"]:
         return self.silent > self.config.dead_after * self.config.steps * self.batches.size
 
     def _update(self, step: Step, i: int) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from helpers.checks import NotDone, task_2_2
 from helpers.checks import loss as check
-from helpers.checks.answers import FULL_PRECISION, Answer
+from helpers.checks.answers import Answer, FULL_PRECISION
 
 
 def error(x, x_hat):

@@ -10,7 +10,16 @@ import torch
 
 from helpers.checks import NotDone, task_1_2
 from helpers.checks import steering as check
-from tests.checks.steering_answers import PRE, cached, chosen, loop, make, make_in_place, make_with_new_tensor, with_context
+from tests.checks.steering_answers import (
+    PRE,
+    cached,
+    chosen,
+    loop,
+    make,
+    make_in_place,
+    make_with_new_tensor,
+    with_context,
+)
 
 @pytest.mark.parametrize("text", [loop, cached, with_context], ids=["loop", "cache", "context"])
 @pytest.mark.parametrize("hooks", [make, make_in_place, make_with_new_tensor], ids=["edit", "in place", "new tensor"])

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from helpers.grading import reference
-from helpers.grading.collect import Handed
-from helpers.grading.course import read_course
-from helpers.grading.grade import grade
-from helpers.grading.isolation import Limits, Place
+from grading.judging import reference
+from grading.submissions.collect import Handed
+from grading.course import read_course
+from grading.judging.submission import grade
+from grading.sandbox.isolation import Limits, Place
 from tests import tiny
 from tests.grading import local
 from tests.submissions import books

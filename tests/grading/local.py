@@ -11,13 +11,13 @@ from unittest import mock
 
 import torch
 
-from helpers.grading import worker
-from helpers.grading.names import without_magics
-from helpers.grading.sandbox import Broken
+from grading.sandbox import worker
+from grading.submissions.cell_names import without_magics
+from grading.sandbox.session import Broken
 
 
 class Sessions:
-    """Stands where :class:`helpers.grading.grade.Sandboxes` stands."""
+    """Stands where :class:`grading.judging.submission.Sandboxes` stands."""
 
     cpu_seconds = 0.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.grading.choosing import Submission, squeeze
-from helpers.grading.names import names_of
-from helpers.grading.reading import Cell
+from grading.submissions.slicing import Submission, squeeze
+from grading.submissions.cell_names import names_of
+from grading.submissions.notebook import Cell
 
 
 def plan(*sources: str, wanted=("answer",), given=(), have=(), stubs=None):

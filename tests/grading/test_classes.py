@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers.grading.__main__ import main
-from helpers.grading.isolation import available
-from helpers.grading.marks import STATUSES
+from grading.__main__ import main
+from grading.sandbox.isolation import available
+from grading.marks import STATUSES
 from tests.grading.cluster import cluster
 from tests.submissions import books
 from tests.submissions.hostile import NAMES, hostile
@@ -31,7 +31,7 @@ def grade_class(place, facts, tmp_path_factory) -> Callable:
         report = report or tmp_path_factory.mktemp("report")
         common = ["--report", str(report), "--model", place.model, "--text", place.text, "--budget", "quick"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("helpers.grading.reference.default_cache", lambda: facts.folder.parent)
+            patch.setattr("grading.judging.reference.default_cache", lambda: facts.folder.parent)
             assert main(["grade", str(folder), *common, *options]) == 0
         with (report / "grades.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -90,9 +90,9 @@ def test_pages_are_escaped_and_hold_neither_inputs_nor_expected_values(hostile_c
     _, _, report, _ = hostile_class
     pages = [path.read_text(encoding="utf-8") for path in report.rglob("*.html")]
     assert all("<script" not in page and "onerror=alert" not in page.replace("onerror=alert(1)&gt;", "") for page in pages)
-    from solutions.probes import PROBES  # noqa: PLC0415
+    from grading.judging.reference import load_hidden_tests
 
-    secrets = {text for probe in PROBES for question in probe.questions for text in question.given.get("sentences", [])}
+    secrets = {text for test in load_hidden_tests(books.MASTERS).HIDDEN_TESTS for question in test.questions for text in question.given.get("sentences", [])}
     assert secrets and not [secret for secret in secrets for page in pages if secret in page]
 
 

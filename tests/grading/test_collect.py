@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from helpers.grading import collect as collecting
-from helpers.grading.collect import CollectError, collect
+from grading.submissions import collect as collecting
+from grading.submissions.collect import CollectError, collect
 from tests.submissions.books import FIRST, NAMES, SECOND
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
 
+import grimp
 import pytest
 
-from helpers.grading import handout, isolation
-from helpers.grading.__main__ import main
-from helpers.grading.release import build_solution, build_student, leaks
+from grading.release import handout
+from grading.sandbox import isolation
+from grading.__main__ import main
+from grading.release.build import build_solution, build_student, leaks
 from tests.submissions import books
 
 
@@ -20,13 +25,13 @@ def test_the_handout_holds_what_students_need_and_no_solution(tmp_path):
         everything = "\n".join(archive.read(name).decode("utf-8", "replace") for name in names if name.endswith((".py", ".md", ".ipynb")))
         readme = archive.read("homework/README.md").decode()
     assert {"homework/notebooks/01_sentiment_steering.ipynb", "homework/helpers/checks/__init__.py", "homework/requirements.txt", "homework/README.md"} <= names
-    assert not [name for name in names if "solutions" in name or "tests/" in name or "probes" in name or ".git/" in name or "pycache" in name]
+    assert not [name for name in names if "solutions" in name or "tests/" in name or "hidden" in name or ".git/" in name or "pycache" in name]
     for path in (books.MASTERS / f"{name}.py" for name in books.NAMES):
         assert leaks(build_solution(path), build_student(path)) == []
     assert "BEGIN SOLUTION\n    total =" not in everything
-    assert "make lab" in readme and "0.85" not in readme and "docs/" not in readme  # figures give away a coefficient
+    assert "make lab" in readme and "0.85" not in readme and "results.md" not in readme  # figures give away a coefficient
     first = out.read_bytes()
-    handout.write(out)
+    handout.write_handout(out)
     assert out.read_bytes() == first
 
 
@@ -37,6 +42,28 @@ def test_a_student_hears_whether_the_file_can_be_graded_and_no_marks(tmp_path, c
     said = capsys.readouterr().out
     assert "2 of 6 coding tasks are answered" in said and "2.2: runs" in said and "2.4: its cells don't run: ZeroDivisionError" in said
     assert "point" not in said and "right" not in said
+
+
+def test_the_handout_holds_of_the_grader_only_what_the_self_check_imports():
+    graph = grimp.build_graph("grading", "helpers")
+    needed = {"grading", "grading.__main__", "grading.selfcheck", *graph.find_upstream_modules("grading.selfcheck")}
+    needed |= {name.rpartition(".")[0] for name in needed if name.count(".") > 1}
+    handed = {path.with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__") for path in handout.contents() if path.match("grading/**/*.py") or path.match("grading/*.py")}
+    assert handed == {name for name in needed if name.startswith("grading")}
+
+
+def test_the_self_check_works_in_the_handout(tmp_path):
+    out = tmp_path / "handout.zip"
+    handout.write_handout(out)
+    with zipfile.ZipFile(out) as archive:
+        archive.extractall(tmp_path)
+    course = tmp_path / "homework"
+    environment = {**os.environ, "PYTHONPATH": str(course)}
+    command = [sys.executable, "-P", "-m", "grading"]
+    done = subprocess.run([*command, "check", f"notebooks/{books.FIRST}.ipynb"], cwd=course, env=environment, capture_output=True, text=True)
+    assert "0 of 3 coding tasks" in done.stdout, done.stderr
+    done = subprocess.run([*command, "--help"], cwd=course, env=environment, capture_output=True, text=True)
+    assert "check" in done.stdout and "grade a folder" not in done.stdout
 
 
 def test_the_notebook_may_be_the_very_file_that_was_given(tmp_path, capsys, monkeypatch):
@@ -62,8 +89,8 @@ def test_an_untouched_notebook(tmp_path, capsys):
 
 @pytest.mark.parametrize("arguments", [["grade", "missing"], ["grade"], ["grade", "--merge", "--report", "nowhere"]])
 def test_errors_say_what_to_do(arguments, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.grading.__main__.demand", lambda sandboxed: None)
-    monkeypatch.setattr("helpers.grading.batch.prepare", lambda masters, *a: (None, type("C", (), {"notebooks": ()})(), None))
+    monkeypatch.setattr("grading.judging.command.demand", lambda sandboxed: None)
+    monkeypatch.setattr("grading.judging.batch.prepare", lambda masters, *a: (None, type("C", (), {"notebooks": ()})(), None))
     assert main(arguments) == 1
     assert capsys.readouterr().err.startswith("grade: ")
 

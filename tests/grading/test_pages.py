@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from helpers.grading import pages
-from helpers.grading.marks import Marks, TaskMark, Tried
+from grading.reports import pages
+from grading.marks import Marks, TaskMark, Tried
 
 EVIL = "<script>alert(1)</script>"
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from helpers.grading.reading import Unreadable, parse, read_notebook
+from grading.submissions.notebook import Unreadable, parse, read_notebook
 from tests.submissions.books import SECOND, book, code
 
 

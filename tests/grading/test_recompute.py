@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from helpers import sae
-from helpers.grading.reference import load_probes
-from helpers.grading.verdicts import BadAnswer
+from grading.judging.reference import load_hidden_tests
+from grading.judging.hidden_tests import BadAnswer
 from tests.submissions import books
 
-load_probes(books.MASTERS)  # puts the masters' folder where recompute is found
-import recompute  # noqa: E402
+recompute = load_hidden_tests(books.MASTERS).recompute
 
 D, N = 32, 600
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helpers.grading.isolation import Limits, Place, available
-from helpers.grading.sandbox import Broken, Session
+from grading.sandbox.isolation import Limits, Place, available
+from grading.sandbox.session import Broken, Session
 from tests.submissions import books
 
 pytestmark = pytest.mark.skipif(not available(), reason="bubblewrap isn't here, or may not work")
@@ -34,15 +34,15 @@ def value(session):
 
 
 def test_nothing_of_the_host_can_be_written_to(value):
-    places = ["/", "/usr", str(books.ROOT), str(books.ROOT / "helpers"), str(books.ROOT / "helpers" / "grading"), "/proc/sys/kernel", "/etc"]
+    places = ["/", "/usr", str(books.ROOT), str(books.ROOT / "helpers"), str(books.ROOT / "grading" / "sandbox"), "/proc/sys/kernel", "/etc"]
     assert value(f"[p for p in {places!r} if os.access(p, os.W_OK)]", "import os") == []
     assert value("open('/tmp/mine', 'w').write('x')") == 1
 
 
-def test_solutions_probes_and_the_grader_cant_be_seen(value):
-    seen = value(f"[sorted(os.listdir({str(books.ROOT)!r})), os.listdir({str(books.ROOT / 'helpers' / 'grading')!r})]", "import os")
+def test_solutions_hidden_tests_and_the_grader_cant_be_seen(value):
+    seen = value(f"[sorted(os.listdir({str(books.ROOT)!r})), os.listdir({str(books.ROOT / 'grading' / 'sandbox')!r})]", "import os")
     assert "solutions" not in seen[0] and "tests" not in seen[0] and ".git" not in seen[0] and seen[1] == ["worker.py"]
-    assert value("__import__('helpers.grading.reference')") == "ModuleNotFoundError"
+    assert value("__import__('grading.judging.reference')") == "ModuleNotFoundError"
 
 
 def test_there_is_no_network_and_there_are_no_other_processes(value):

@@ -7,9 +7,9 @@ import io
 
 import pytest
 
-from helpers.grading import tables
-from helpers.grading.marks import Marks, TaskMark
-from helpers.grading.tables import MergeError
+from grading.reports import tables
+from grading.marks import Marks, TaskMark
+from grading.reports.tables import MergeError
 
 
 def marks(student: str, course, right=("1.1", "2.2"), **written: str) -> Marks:

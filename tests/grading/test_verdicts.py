@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from helpers.grading.verdicts import BadAnswer, difference, integers, number, numbers, read_answer, same_numbers, same_words
+from grading.judging.hidden_tests import (
+    BadAnswer,
+    difference,
+    integers,
+    number,
+    numbers,
+    read_answer,
+    same_numbers,
+    same_words,
+)
 from tests.submissions.books import CODE_TASKS
 
 
@@ -73,18 +82,18 @@ def test_texts_are_compared_one_by_one():
 
 
 @pytest.mark.submissions
-def test_the_probes_of_a_task_share_its_points_and_every_task_has_some(facts):
-    probes = facts.probes.PROBES
-    assert {probe.task for probe in probes} == set(CODE_TASKS) == set(facts.probes.WANTED)
-    assert len({probe.key for probe in probes}) == len(probes)
+def test_the_hidden_tests_of_a_task_share_its_points_and_every_task_has_some(facts):
+    tests = facts.hidden_tests.HIDDEN_TESTS
+    assert {test.task for test in tests} == set(CODE_TASKS) == set(facts.hidden_tests.WANTED)
+    assert len({test.key for test in tests}) == len(tests)
     for task in CODE_TASKS:
-        assert sum(probe.share for probe in probes if probe.task == task) == pytest.approx(1)
+        assert sum(test.share for test in tests if test.task == task) == pytest.approx(1)
 
 
 @pytest.mark.submissions
-def test_the_solution_answers_each_probe_rightly_and_its_texts_hang_on_no_tie(facts):
-    for probe in facts.probes.PROBES:
-        facts.task = probe.task
-        assert probe.judge(facts.expected[probe.key], facts.expected[probe.key], facts) == "", probe.key
-    texts = [text for probe in facts.probes.PROBES if probe.task == "1.2" for text in facts.expected[probe.key].get("texts", [])]
+def test_the_solution_answers_each_hidden_test_rightly_and_its_texts_hang_on_no_tie(facts):
+    for test in facts.hidden_tests.HIDDEN_TESTS:
+        facts.task = test.task
+        assert test.compare(facts.expected[test.key], facts.expected[test.key], facts) == "", test.key
+    texts = [text for test in facts.hidden_tests.HIDDEN_TESTS if test.task == "1.2" for text in facts.expected[test.key].get("texts", [])]
     assert len(texts) == 9 and len(set(texts)) == 9 and not any("<" in text for text in texts)

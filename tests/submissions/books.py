@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from helpers.grading.masters import find_masters, read_master
-from helpers.grading.release import build_student
+from grading.release.masters import find_masters, read_master
+from grading.release.build import build_student
 
 ROOT = Path(__file__).parents[2]
 MASTERS = ROOT / "solutions"

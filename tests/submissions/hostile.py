@@ -92,7 +92,7 @@ def _cheats():
     yield _in_loss("huge numbers", "import json\njson.dumps = lambda *a, **k: '{\"event\": \"reply\", \"answer\": {\"half\": [], \"active\": 1' + '0' * 999 + '}}'")
     yield _in_loss("deep JSON", "import json\njson.dumps = lambda *a, **k: '[' * 200000")
     yield _in_loss("frames and garbage", "import gc, sys\nfound = [o for o in gc.get_objects() if isinstance(o, dict) and 'expected' in o]\nframe = sys._getframe()\nwhile frame:\n    found.append(dict(frame.f_locals)); frame = frame.f_back\nexpected = [f.get('expected') for f in found]")
-    yield _in_loss("import solutions", "try:\n    import solutions.probes as p\n    torch.relu = p\nexcept ImportError:\n    pass\nimport sys\nsys.path.insert(0, 'solutions')\ntry:\n    import probes\nexcept ImportError:\n    pass")
+    yield _in_loss("import solutions", "try:\n    import solutions.hidden_tests as p\n    torch.relu = p\nexcept ImportError:\n    pass\nimport sys\nsys.path.insert(0, 'solutions')\ntry:\n    import hidden_tests\nexcept ImportError:\n    pass")
     yield _answers("the solution read from disk", {"2.1": "import glob\nfound = [open(p).read() for p in glob.glob('/**/solutions/*.py', recursive=True) + glob.glob('/**/expected.pickle', recursive=True)]\nexec(found[0])\nSAE"})
     yield _answers("checks replaced", {"2.1": "checks.task_2_1 = lambda *a: None\nimport helpers.checks.autoencoder as a\na.task_2_1 = lambda *x: None\nclass SAE: pass"})
     yield _answers("an object that is equal to all", {"2.1": LIAR + "\nSAE = Liar()", "2.4": LIAR + "\ntop_contexts = Liar()"})

@@ -1,0 +1,157 @@
+"""A class of submissions: in parallel, on one machine or a Dask cluster, and going on where it was interrupted.
+
+Each finished submission is a file ``results/<key>.json`` in the report's folder. Its key is made of the submission's bytes and
+of everything that its marks depend on, so that a second run grades only what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from grading.judging import submission as grading
+from grading.submissions.collect import Handed
+from grading.course import Course, read_course
+from grading.paths import ROOT
+from grading.sandbox.isolation import Limits, Place
+from grading.marks import Marks
+from grading.judging.reference import Facts, facts
+from helpers.files import write_text
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all submissions of a run share."""
+
+    masters: str
+    folder: str  # of the facts
+    place: Place
+    limits: Limits
+
+    def key(self, handed: Handed) -> str:
+        """A name for the result of one submission."""
+        digest = hashlib.sha256(repr((self.place.model, self.place.text, self.place.budget, asdict(self.limits))).encode())
+        for path in [*sorted((ROOT / "grading").rglob("*.py")), *sorted(Path(self.masters).rglob("*.py"))]:
+            digest.update(path.read_bytes())
+        digest.update(Path(self.folder).name.encode() + handed.student.encode() + repr(handed.notes).encode())
+        for path in handed.files:
+            digest.update(path.name.encode("utf-8", "replace"))
+            try:
+                digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
+            except OSError:
+                digest.update(b"unreadable")
+        return digest.hexdigest()[:32]
+
+
+def prepare(masters: Path, place: Place, limits: Limits, say=print) -> tuple[Job, Course, Facts]:
+    """The facts, made if need be, and the job that workers get.
+
+    Raises:
+        FactsError: the solutions don't run on this model and text.
+    """
+    known = facts(masters, place, say)
+    place = Place(**{**asdict(place), "files": tuple(known.bundle(name) for name in known.record["bundles"])})
+    return Job(str(masters), str(known.folder), place, limits), read_course(masters), known
+
+
+def grade_all(job: Job, handed: Sequence[Handed], results: Path, jobs: int = 1, dask: str = "") -> list[Marks]:
+    """Marks of all submissions, in their order. What is finished is kept in ``results``, also when this is interrupted."""
+    results.mkdir(parents=True, exist_ok=True)
+    keys = [job.key(each) for each in handed]
+    paths = [results / f"{key}.json" for key in keys]
+    missing = [i for i, path in enumerate(paths) if not path.is_file()]
+    with tqdm(total=len(handed), initial=len(handed) - len(missing), desc="grade", unit="submission") as bar:
+        for i, record in _run(job, [(i, handed[i]) for i in missing], jobs, dask):
+            write_text(paths[i], json.dumps(record))
+            bar.set_postfix_str(f"{handed[i].student[:20]}: {record['status']}")
+            bar.update()
+    return [Marks.from_json(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def _run(job: Job, numbered: list[tuple[int, Handed]], jobs: int, dask: str) -> Iterator[tuple[int, dict]]:
+    """(number, marks) as they come."""
+    if not numbered:
+        return
+    if dask:
+        yield from _on_dask(job, numbered, dask)
+    elif jobs == 1 or len(numbered) == 1:
+        yield from (one(job, *each) for each in numbered)
+    else:
+        from joblib import Parallel, delayed
+
+        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(delayed(one)(job, *each) for each in numbered)
+
+
+def _on_dask(job: Job, numbered: list[tuple[int, Handed]], address: str) -> Iterator[tuple[int, dict]]:
+    from distributed import Client, as_completed
+
+    with Client(address) as client:
+        # A worker that dies gives its tasks back; one that kills three workers in a row is the submission's fault.
+        futures = [client.submit(one, job, *each, pure=False) for each in numbered]
+        where = dict(zip((future.key for future in futures), numbered, strict=True))
+        for future in as_completed(futures):
+            number, handed = where[future.key]
+            yield future.result() if future.status == "finished" else (number, _failed(handed, f"the workers died ({future.status})"))
+
+
+def one(job: Job, number: int, handed: Handed) -> tuple[int, dict]:
+    """Grade one submission; whatever goes wrong in the grader itself becomes a status, too."""
+    try:
+        known, course = _known(job)
+        return number, grading.grade(handed, course, known, job.limits).as_json()
+    except Exception:
+        return number, _failed(handed, traceback.format_exc(limit=-3))
+
+
+def _failed(handed: Handed, why: str) -> dict:
+    return Marks(handed.student, "failed", (), notes=(*handed.notes, f"The grader failed: {why}")).as_json()
+
+
+@lru_cache(maxsize=1)
+def _known(job: Job) -> tuple[Facts, Course]:
+    """Facts and course of this process, read once."""
+    import torch
+
+    torch.set_num_threads(job.place.threads)
+    return Facts(Path(job.folder), Path(job.masters), job.place), read_course(Path(job.masters))
+
+
+def circumstances(job: Job, known: Facts) -> dict:
+    """What the marks depend on, for the report."""
+    return {
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "transformers", "transformer_lens", "numpy")},
+        "model": job.place.model,
+        "text": job.place.text,
+        "budget": job.place.budget,
+        "dtype": known.record["dtype"],
+        "threads": job.place.threads,
+        "seed": 0,
+        "sandbox": "bubblewrap" if job.place.sandboxed else "NONE",
+        "facts": Path(job.folder).name,
+        **{f"limit: {name.replace('_', ' ')}": value for name, value in asdict(job.limits).items()},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python at {Path(sys.prefix).name}",
+    }
+
+
+def _commit() -> str:
+    """The course's commit, with a + if files have changed since."""
+    git = ["git", "-C", str(ROOT)]
+    found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+    if found.returncode:
+        return "not in git"
+    changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True).stdout
+    return found.stdout.strip() + ("+" if changed.strip() else "")

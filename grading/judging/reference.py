@@ -1,0 +1,284 @@
+"""What the grader knows: the solution's own run, on the same model, text and budget. Made once, kept in a cache.
+
+From the solutions come, per notebook, a *bundle* with the products of cells that are given to everyone (steering vectors,
+activations, the reference SAE), which students' code may read, and the *expected* answers to all hidden tests, which it may not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import platformdirs
+import torch
+from filelock import FileLock
+from safetensors.torch import save
+
+from grading.submissions.slicing import Submission, squeeze
+from grading.paths import ROOT
+from grading.sandbox.isolation import Place
+from grading.release.masters import find_masters, read_master
+from grading.submissions.notebook import Cell
+
+HIDDEN_TOKENS = {"full": 6000, "quick": 1500}  # about so many
+BEGINNING, HIDDEN_NEW = 6, 64  # tokens of a line that the model is given, and that it writes
+KEPT = 3  # facts in the cache
+REMEMBERED = 64  # outcomes that are kept: many students hand over the same
+
+
+class FactsError(RuntimeError):
+    """The solution itself doesn't run on this model and text; the message ends with its error."""
+
+
+def load_hidden_tests(masters: Path) -> ModuleType:
+    """The package ``hidden_tests`` beside the masters."""
+    folder = (masters / "hidden_tests").resolve()
+    name = f"hidden_tests_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # the package's own modules look for it there
+    spec.loader.exec_module(module)
+    return module
+
+
+@dataclass
+class Facts:
+    """All that judging needs. ``task`` is the one that is judged at the moment."""
+
+    folder: Path
+    masters: Path
+    place: Place
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        self._remembered: dict[str, object] = {}
+        self.hidden_tests = load_hidden_tests(self.masters)
+        self.questions = (self.masters / "hidden_tests" / "questions.py").read_text(encoding="utf-8")
+        self.record = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def expected(self) -> dict[str, dict]:
+        return pickle.loads((self.folder / "expected.pickle").read_bytes())  # written by us, in a folder of ours
+
+    @cached_property
+    def model(self):
+        from helpers.models import load_model
+
+        return load_model(self.place.model, device="cpu", dtype=getattr(torch, self.record["dtype"]))
+
+    @property
+    def hidden(self) -> np.ndarray:
+        return self.expected["hidden"]
+
+    @property
+    def reference(self) -> dict:
+        return self.expected["reference"]
+
+    @property
+    def prompts(self) -> list[str]:
+        return self.record["prompts"]
+
+    @property
+    def new_tokens(self) -> int:
+        return self.record["new_tokens"]
+
+    @property
+    def middle_name(self) -> str:
+        return self.record["middle_name"]
+
+    def bundle(self, notebook: str) -> str:
+        return str(self.folder / f"{notebook}.pt")
+
+    def names(self, notebook: str) -> list[str]:
+        return self.record["bundles"][notebook]
+
+    def given(self, which: str) -> tuple[dict, bytes]:
+        """What a question is given beside its own words: JSON and a safetensors blob."""
+        return given(which, self.hidden)
+
+    def remember(self, key: str, make: Callable[[], object]) -> object:
+        if key not in self._remembered:
+            while len(self._remembered) >= REMEMBERED:
+                self._remembered.pop(next(iter(self._remembered)))
+            self._remembered[key] = make()
+        return self._remembered[key]
+
+
+def given(which: str, hidden: np.ndarray) -> tuple[dict, bytes]:
+    n, d_in = hidden.shape
+    sizes = {"d_in": d_in, "most": 64 * d_in}
+    if which == "hidden":
+        return {"most": 512 * n}, save({"activations": torch.tensor(hidden, dtype=torch.float32)})
+    if which == "rows":
+        return {}, save({"rows": torch.randn(6, d_in, generator=torch.Generator().manual_seed(4))})
+    return (sizes, b"") if which == "sizes" else ({}, b"")
+
+
+def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache: Path | None = None) -> Facts:
+    """The facts for these masters and this place, from the cache or by running the solutions.
+
+    Args:
+        cache: where they are kept; the user's cache folder by default. The newest three stay there.
+
+    Raises:
+        FactsError: the solutions don't run.
+    """
+    cache = cache or default_cache()
+    folder = cache / reference_key(masters, place)
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".lock"):
+        if not folder.is_dir():
+            say("Running the solutions once, to know what is right (minutes; kept for the next time) …")
+            part = Path(tempfile.mkdtemp(dir=folder.parent, prefix="part-"))
+            try:
+                _run_solutions(masters, place, part)
+                os.replace(part, folder)
+                _forget(cache)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    return Facts(folder, masters, place)
+
+
+def default_cache() -> Path:
+    return Path(platformdirs.user_cache_dir("mechinterp-homework-grading"))
+
+
+def _forget(cache: Path) -> None:
+    """Each change of the course makes new facts, of half a gigabyte for the full budget."""
+    known = sorted((path for path in cache.iterdir() if (path / "record.json").is_file()), key=lambda path: path.stat().st_mtime)
+    for path in known[:-KEPT]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def reference_key(masters: Path, place: Place) -> str:
+    """Of everything that the solution's answers depend on, threads apart."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    ours = [ROOT / "grading" / name for name in ("judging/hidden_tests.py", "judging/reference.py", "submissions/slicing.py")]
+    for path in [*sorted(masters.rglob("*.py")), *sorted((ROOT / "helpers").rglob("*.py")), *ours]:
+        digest.update(path.read_bytes())
+    for value in (place.model, place.text, place.budget):
+        digest.update(value.encode())
+        if os.path.isfile(value):
+            digest.update(Path(value).read_bytes())
+    if os.path.isdir(place.model):
+        for path in sorted(Path(place.model).glob("*.json")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def _run_solutions(masters: Path, place: Place, out: Path) -> None:
+    environment = os.environ | {"HOMEWORK_MODEL": place.model, "HOMEWORK_TEXT": place.text, "HOMEWORK_BUDGET": place.budget}
+    command = [sys.executable, "-m", "grading.judging.reference", str(masters), str(out)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise FactsError("the solutions don't run here:\n" + "\n".join(done.stderr.strip().splitlines()[-12:]))
+
+
+# What follows runs in a process of its own, without students' code ------------------------------------------
+
+
+def _make(masters: Path, out: Path) -> None:
+    hidden_tests = load_hidden_tests(masters)
+    scope: dict = {"__name__": "question"}
+    exec(compile((masters / "hidden_tests" / "questions.py").read_text(encoding="utf-8"), "questions.py", "exec"), scope)
+    expected: dict[str, dict] = {}
+    record: dict = {"bundles": {}}
+    for path in find_masters(masters):
+        book = read_master(path)
+        found = _namespace(book, hidden_tests, path.stem)
+        names = [name for name in hidden_tests.PROVIDED.get(path.stem, ()) if name in found]
+        torch.save({name: found[name] for name in names}, out / f"{path.stem}.pt")
+        record["bundles"][path.stem] = names
+        _record(found, record)
+        if "middle" in found:
+            expected["hidden"] = _hidden(found, hidden_tests.HIDDEN_SEED)
+            expected["reference"] = _answers(scope, found, hidden_tests.dictionary_questions("reference"), expected["hidden"])
+        for test in hidden_tests.HIDDEN_TESTS:
+            if all(name in found for name in hidden_tests.WANTED[test.task]):
+                expected[test.key] = _answers(scope, found, test.questions, expected.get("hidden"))
+    (out / "expected.pickle").write_bytes(pickle.dumps(expected))
+    (out / "record.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def _namespace(book, hidden_tests: ModuleType, stem: str) -> dict:
+    """The names of a solution after the cells that the hidden tests and the bundle need."""
+    cells = [Cell(cell.source, cell.cell_type == "code", *_task(cell)) for cell in book.cells]
+    solution = Submission(cells, {squeeze(cell.source) for cell in cells if cell.role != "solution"}, stubs={}, have=())
+    wanted = [name for names in hidden_tests.WANTED.values() for name in names] + list(hidden_tests.PROVIDED.get(stem, ()))
+    plan = solution.plan("", [name for name in wanted if any(name in names.binds for names in solution.names)])
+    scope: dict = {"__name__": "__main__"}
+    torch.manual_seed(0)
+    for index in plan.cells:
+        exec(compile(cells[index].source, f"{stem} cell {index + 1}", "exec"), scope)
+    return scope
+
+
+def _task(cell) -> tuple[str, str]:
+    mark = cell.metadata.get("homework", {})
+    return mark.get("task", ""), mark.get("role", "")
+
+
+def _record(found: dict, record: dict) -> None:
+    from helpers import data
+
+    setting = found["setting"]
+    record.update(
+        prompts=list(data.PROMPTS[: setting.sizes.prompts]),
+        new_tokens=setting.sizes.new_tokens,
+        dtype=str(setting.dtype).removeprefix("torch."),
+        middle_name=found.get("middle_name", record.get("middle_name", "")),
+    )
+
+
+def _hidden(found: dict, seed: int) -> np.ndarray:
+    """Activations of text that the model writes for the occasion, from the beginnings of lines; the beginnings left out."""
+    from helpers.caching import harvest
+    from helpers.generation import generate_many
+    from helpers.sampling import Sampling
+
+    model, middle = found["model"], found["middle"]
+    new = min(HIDDEN_NEW, model.cfg.n_ctx - BEGINNING - 2)
+    begun = [model.to_string(model.to_tokens(line)[0, 1 : 1 + BEGINNING]) for line in found["lines"][:2000:7]]
+    begun = [text for text in begun if text.strip()][: -(-HIDDEN_TOKENS[found["setting"].budget] // new)]
+    draws = [Sampling(temperature=0.8, seed=seed + i) for i in range(len(begun))]
+    (written,) = generate_many(model, begun, [[]], new, sampling=draws, fluency=False)
+    acts = harvest(model, [each.full_text for each in written], middle.hook_name, model.cfg.n_ctx, "cut", progress=False)
+    acts = acts[acts.positions > BEGINNING].without_sinks()
+    return acts.values.float().numpy()
+
+
+def _answers(scope: dict, found: dict, questions, hidden) -> dict:
+    answers: dict = {}
+    for question in questions:
+        answers |= _ask(scope, found, question.name, question.given, question.arrays, hidden)
+    return answers
+
+
+def _ask(scope: dict, found: dict, name: str, words: dict, which: str, hidden: np.ndarray | None) -> dict:
+    from safetensors.torch import load
+
+    more, blob = given(which, hidden) if which else ({}, b"")
+    answer = scope[name](found, {**words, **more, **(load(blob) if blob else {})})
+    return {key: value.detach().numpy() if isinstance(value, torch.Tensor) else value for key, value in answer.items()}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("masters", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    _make(options.masters, options.out)

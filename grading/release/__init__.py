@@ -1,0 +1,1 @@
+"""Release: masters become student notebooks, executed solutions and the handout."""

@@ -1,0 +1,71 @@
+"""The zip file that students get: notebooks and helpers, no solutions, no hidden tests, no grader but the self-check."""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from grading.paths import ROOT
+
+FILES = (
+    "README.md", "LICENSE", "Makefile", "environment.yml", "requirements.txt", "requirements-model.txt", "pyproject.toml",
+    "docs/troubleshooting.md",
+)  # fmt: skip
+FOLDERS = ("notebooks", "helpers")
+# The self-check and what it imports; a test compares the list with the imports.
+SELF_CHECK = (
+    "__init__", "__main__", "marks", "paths", "selfcheck",
+    "sandbox/__init__", "sandbox/isolation", "sandbox/session", "sandbox/worker",
+    "submissions/__init__", "submissions/cell_names", "submissions/notebook", "submissions/slicing",
+)  # fmt: skip
+SECTIONS = ("For students", "Settings")  # of the README; its figures would give away what students are to find
+_STAMP = (2020, 1, 1, 0, 0, 0)  # the same course always gives the same bytes
+
+
+def contents(root: Path = ROOT) -> dict[Path, Path]:
+    """Return the files of the handout: their path in it, and their path in the course. Both are relative."""
+    found = {Path(name): Path(name) for name in FILES}
+    found |= {path: path for path in (Path("grading") / f"{name}.py" for name in SELF_CHECK)}
+    for folder in FOLDERS:
+        found |= {path: path for path in _visible(root, folder)}
+    # Students write into notebooks/, and the self-check has to know what was given.
+    found |= {Path("grading/given") / path.name: path for path in found.values() if path.match("notebooks/*.ipynb")}
+    return found
+
+
+def _visible(root: Path, folder: str) -> Iterator[Path]:
+    for path in sorted((root / folder).rglob("*")):
+        relative = path.relative_to(root)
+        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in relative.parts):
+            yield relative
+
+
+def write_handout(out: Path, root: Path = ROOT) -> int:
+    """Write the archive and return the number of files in it."""
+    files = contents(root)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for target, source in files.items():
+            entry = zipfile.ZipInfo(f"homework/{target.as_posix()}", _STAMP)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, _readme(root) if source == Path("README.md") else (root / source).read_bytes())
+    return len(files)
+
+
+def _readme(root: Path) -> str:
+    head, *sections = (root / "README.md").read_text(encoding="utf-8").split("\n## ")
+    return "\n## ".join([head, *(section for section in sections if section.split("\n")[0] in SECTIONS)])
+
+
+def add_command(commands) -> None:
+    """Add ``handout`` to a command line's subparsers."""
+    parser = commands.add_parser("handout", help="the zip file that students get")
+    parser.add_argument("--out", type=Path, default=Path("build/handout.zip"), help="(build/handout.zip)")
+    parser.set_defaults(run=_write)
+
+
+def _write(options: argparse.Namespace) -> int:
+    print(f"{write_handout(options.out)} files in {options.out}")
+    return 0

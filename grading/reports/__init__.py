@@ -1,0 +1,1 @@
+"""Reports: tables for the gradebook and pages for students and instructors."""

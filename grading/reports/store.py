@@ -1,0 +1,30 @@
+"""What a report keeps for later: marks, and what they depend on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from grading.marks import Marks
+from grading.reports.tables import MergeError
+from helpers.files import write_text
+
+
+def remember(report: Path, marks: Sequence[Marks], about: dict, masters: Path) -> None:
+    """Leave in the report what ``--merge`` needs."""
+    record = {"about": about, "masters": str(masters.resolve()), "marks": [each.as_json() for each in marks]}
+    write_text(report / "marks.json", json.dumps(record))
+
+
+def recall(report: Path) -> tuple[list[Marks], dict, Path]:
+    """What :func:`remember` left.
+
+    Raises:
+        MergeError: there is no report yet.
+    """
+    path = report / "marks.json"
+    if not path.is_file():
+        raise MergeError(f"There is no report in {report}: run grade without --merge first.")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return [Marks.from_json(each) for each in record["marks"]], record["about"], Path(record["masters"])

@@ -1,0 +1,1 @@
+"""Sandbox: where a submission's code runs, apart from everything that it must not see."""

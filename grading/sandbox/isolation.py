@@ -1,0 +1,136 @@
+"""What a submission's process sees and may use: the command line of bubblewrap, and limits.
+
+Inside there are a read-only system, this Python, ``helpers``, the model, and a small ``/tmp``. There is no network, no other
+process, no solution, no other submission, no grader but its worker, and nothing of the host that can be written to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from huggingface_hub import constants
+
+from grading.paths import ROOT
+from grading.sandbox import worker
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use."""
+
+    seconds: float = 900.0  # in all
+    cell_seconds: float = 300.0  # for one cell, or one question
+    memory_gib: float = 6.0  # of all its processes together
+    disk_mib: int = 512  # of /tmp
+    processes: int = 64
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a sandbox shows: the settings of the homework and files that are only read."""
+
+    model: str
+    text: str
+    budget: str
+    threads: int
+    files: tuple[str, ...] = ()
+    sandboxed: bool = True
+
+
+class SandboxError(RuntimeError):
+    """No sandbox can be had; the message says what to do."""
+
+
+def available() -> bool:
+    """Whether bubblewrap is there and may make namespaces on this machine."""
+    if shutil.which("bwrap") is None:
+        return False
+    probe = ["bwrap", *_isolation(Limits()), "--ro-bind", "/usr", "/usr", *_links(), "true"]
+    return subprocess.run(probe, capture_output=True, timeout=30).returncode == 0
+
+
+def demand(sandboxed: bool) -> None:
+    """Raise :class:`SandboxError` when a sandbox is wanted and can't be had."""
+    if sandboxed and not available():
+        why = "isn't installed" if shutil.which("bwrap") is None else "may make no namespaces here"
+        raise SandboxError(
+            f"bubblewrap {why}, and without it submissions could read, change and delete what you can: install the "
+            "package 'bubblewrap' (Debian, Ubuntu, Fedora), or pass --no-sandbox if you trust every submission."
+        )
+
+
+def command(place: Place, limits: Limits, folder: str | None) -> tuple[list[str], dict[str, str]]:
+    """The command line of the worker, in a sandbox or without, and its environment."""
+    settings = {"alone": place.sandboxed, "limits": _process_limits(limits, place.sandboxed)}
+    home = folder or "/tmp"
+    environment = {
+        "HOMEWORK_MODEL": place.model, "HOMEWORK_TEXT": place.text, "HOMEWORK_BUDGET": place.budget,
+        "OMP_NUM_THREADS": str(place.threads), "MKL_NUM_THREADS": str(place.threads),
+        "HOME": home, "TMPDIR": home, "IPYTHONDIR": f"{home}/.ipython", "MPLCONFIGDIR": f"{home}/.mpl",
+        "XDG_CACHE_HOME": str(_cache_root()), "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TQDM_DISABLE": "1",
+    }  # fmt: skip
+    run = [sys.executable, "-s", "-P", worker.__file__, json.dumps(settings)]
+    if not place.sandboxed:
+        return run, environment
+    variables = [part for name, value in environment.items() for part in ("--setenv", name, value)]
+    return ["bwrap", *_isolation(limits), *_files(place), *variables, *run], {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
+
+
+def _process_limits(limits: Limits, sandboxed: bool) -> dict[str, int]:
+    # Address space is far more than memory: torch reserves several GiB and maps the model.
+    found = {"AS": int(limits.memory_gib * GIB) + 16 * GIB, "FSIZE": limits.disk_mib << 20, "NOFILE": 1024}
+    if sandboxed:  # outside of a user namespace the limit would count all the user's processes
+        found["NPROC"] = 8 * limits.processes  # threads count, too
+    return found
+
+
+def _isolation(limits: Limits) -> list[str]:
+    size = str(limits.disk_mib << 20)
+    return [
+        "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns", "--cap-drop", "ALL",
+        "--die-with-parent", "--new-session", "--clearenv", "--hostname", "homework",
+        "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp",
+    ]  # fmt: skip
+
+
+def _files(place: Place) -> list[str]:
+    """Read-only: the system, this Python, the course's ``helpers``, the worker, the model, and files that are named."""
+    system = ["/usr", "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/passwd"]
+    ours = [sys.prefix, sys.base_prefix, str(ROOT / "helpers"), worker.__file__, *place.files, *(path for path in (place.model, place.text) if Path(path).exists())]
+    ours += map(str, _cache_root().glob("mechinterp-homework/smollm2-*"))
+    if "gpt2" in place.model or "wikitext" in place.text:
+        ours.append(constants.HF_HUB_CACHE)
+    arguments = [*_links(), *(part for path in system for part in ("--ro-bind-try", path, path))]
+    arguments += ["--tmpfs", str(ROOT)]  # the course may lie in a folder of the system that is shown
+    for path in dict.fromkeys(os.path.abspath(path) for path in ours):
+        if path not in system:
+            arguments += ["--ro-bind-try", path, path]
+    return [*arguments, "--remount-ro", str(ROOT), "--remount-ro", "/"]
+
+
+def _links() -> list[str]:
+    """``/bin``, ``/lib`` and others are links into ``/usr`` on most systems, folders on some."""
+    return [part for path in _top_level() for part in _bind(path)]
+
+
+def _top_level() -> Iterator[Path]:
+    yield from (path for path in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64")) if path.exists())
+
+
+def _bind(path: Path) -> list[str]:
+    return ["--symlink", os.readlink(path), str(path)] if path.is_symlink() else ["--ro-bind", str(path), str(path)]
+
+
+def _cache_root() -> Path:
+    return Path(platformdirs.user_cache_dir()).resolve()

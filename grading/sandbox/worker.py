@@ -1,0 +1,242 @@
+"""The process in which a submission's code runs: started inside the sandbox, it trusts nobody and is trusted by nobody.
+
+The first process imports the libraries once and runs no code of a student. For each task it forks a child, in which an
+IPython shell runs the chosen cells and then the grader's questions; when the child is done, whatever it left running is
+killed. So no task sees what another one did, and a task that dies takes nothing with it.
+
+Commands come and answers go through two pipes that are kept away from the student's file descriptors 0, 1 and 2: what a
+submission prints goes nowhere and costs nothing. A frame is a JSON text and a safetensors blob, each behind its length.
+
+This file imports nothing of :mod:`grading`, which isn't there in the sandbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import sys
+import traceback
+
+HEAD = struct.Struct(">QQ")
+FREE = (18, 19)  # descriptors of the pipes, out of the way
+
+
+def receive(pipe: int) -> tuple[dict, bytes]:
+    """The next command; leaves the process when there is none."""
+    text, blob = HEAD.unpack(_exactly(pipe, HEAD.size))
+    return json.loads(_exactly(pipe, text)), _exactly(pipe, blob)
+
+
+def frame(message: dict, blob: bytes = b"") -> bytes:
+    text = json.dumps(message).encode()
+    return HEAD.pack(len(text), len(blob)) + text + blob
+
+
+def send(pipe: int, message: dict, blob: bytes = b"") -> None:
+    view = memoryview(frame(message, blob))
+    while view:
+        view = view[os.write(pipe, view) :]
+
+
+def _exactly(pipe: int, size: int) -> bytes:
+    parts = []
+    while size:
+        part = os.read(pipe, min(size, 1 << 20))
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def main() -> None:
+    """Wait for tasks; a child for each."""
+    commands, answers = _hide_pipes()
+    settings = json.loads(sys.argv[1])
+    _limit(settings["limits"])
+    import IPython.core.interactiveshell  # noqa: F401
+    import matplotlib
+    import safetensors.torch  # noqa: F401
+
+    matplotlib.use("agg")
+    import helpers.checks  # noqa: F401
+    import helpers.extraction  # noqa: F401
+    import helpers.latents  # noqa: F401
+    import helpers.layer_maps  # noqa: F401
+    import helpers.models  # noqa: F401
+    import helpers.plots  # noqa: F401
+    import helpers.widgets  # noqa: F401
+
+    send(answers, {"event": "ready"})
+    while True:
+        receive(commands)  # {"do": "begin"}
+        child = os.fork()
+        if not child:
+            _serve(commands, answers)
+        _, status = os.waitpid(child, 0)
+        _kill_rest(child, settings["alone"])
+        send(answers, {"event": "ended", "status": status})
+
+
+def _hide_pipes() -> tuple[int, int]:
+    os.dup2(0, FREE[0], inheritable=False)
+    os.dup2(1, FREE[1], inheritable=False)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
+    return FREE
+
+
+def _limit(limits: dict[str, int]) -> None:
+    """Limits of each process; what all of them take together is watched from outside."""
+    import resource
+
+    for name, value in {"CORE": 0, **limits}.items():
+        try:
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+        except ValueError:  # already lower
+            pass
+
+
+def _kill_rest(child: int, alone: bool) -> None:
+    """End what a child left behind: all other processes, if we are ``alone`` in a process namespace, else its group."""
+    try:
+        os.kill(-1, signal.SIGKILL) if alone else os.killpg(child, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _serve(commands: int, answers: int) -> None:
+    """The child: cells and questions until the end of the task. Never returns."""
+    os.setpgid(0, 0)
+    _seed()
+    shell = _shell()
+    with _on_the_cpu():
+        _answer(commands, answers, shell)
+
+
+def _answer(commands: int, answers: int, shell) -> None:
+    student: dict = shell.user_ns
+    while True:
+        command, blob = receive(commands)
+        if command["do"] == "end":
+            os._exit(0)
+        reply, arrays = {}, b""
+        try:
+            if command["do"] == "cell":
+                reply = _run_cell(shell, command["source"])
+            elif command["do"] == "provide":
+                _provide(student, command["path"], command["names"])
+            else:
+                reply, arrays = _ask(student, command, blob)
+        except BaseException as error:  # also SystemExit and KeyboardInterrupt out of a student's function
+            reply, arrays = {"error": _describe(error)}, b""
+        send(answers, {"event": "reply", **reply}, arrays)
+
+
+def _seed() -> None:
+    import random
+
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@contextlib.contextmanager
+def _on_the_cpu():
+    """Where there is no GPU, code that was written for one runs on the CPU."""
+    from unittest import mock
+
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    def here(value):
+        return "cpu" if isinstance(value, (str, torch.device)) and str(value).startswith("cuda") else value
+
+    class OnTheCPU(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.cuda:
+                return args[0]
+            if function is torch.device:  # only a name, by which torch's own functions find their modules
+                return function(*args, **(kwargs or {}))
+            return function(*map(here, args), **{name: here(value) for name, value in (kwargs or {}).items()})
+
+    if torch.cuda.is_available():
+        yield
+        return
+    with OnTheCPU(), mock.patch.object(torch, "set_default_device", lambda device: None):
+        yield
+
+
+def _shell():
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "nocolor"
+    shell = InteractiveShell.instance(config=config)
+    try:
+        shell.enable_matplotlib("inline")
+    except Exception:
+        pass  # pictures go nowhere in any case
+    return shell
+
+
+def _run_cell(shell, source: str) -> dict:
+    result = shell.run_cell(source, store_history=False, silent=False)
+    error = result.error_before_exec or result.error_in_exec
+    return {"error": _describe(error)} if error is not None else {}
+
+
+def _provide(student: dict, path: str, names: list[str]) -> None:
+    """Names of the reference run, as if the notebook's given cells had been run."""
+    import torch
+
+    everything = torch.load(path, mmap=True, weights_only=False)  # the grader wrote it
+    student.update({name: everything[name] for name in names})
+
+
+def _ask(student: dict, command: dict, blob: bytes) -> tuple[dict, bytes]:
+    """Run a question of the grader's: a function of the student's names and of what is given."""
+    from safetensors.torch import load, save
+
+    scope: dict = {"__name__": "question"}
+    exec(compile(command["source"], "<question>", "exec"), scope)
+    found = scope[command["name"]](student, {**command["given"], **(load(blob) if blob else {})})
+    arrays = {name: value for name, value in found.items() if hasattr(value, "dtype")}
+    words = {name: value for name, value in found.items() if name not in arrays}
+    return {"answer": words}, save({name: _tensor(value) for name, value in arrays.items()}) if arrays else b""
+
+
+def _tensor(value):
+    import torch
+
+    return torch.as_tensor(value).detach().cpu().contiguous().clone()
+
+
+def _describe(error: BaseException) -> dict:
+    """What went wrong, and at which line of the student's."""
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(("<ipython", "/tmp/ipykernel"))]
+    place = lines[-1] if lines else None
+    return {
+        "type": type(error).__name__[:80],
+        "message": str(error)[:2000],
+        "line": place.lineno if place else getattr(error, "lineno", None),
+        "text": (place.line or "")[:200] if place else str(getattr(error, "text", "") or "").strip()[:200],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""A student's self-check: can the file be graded? It says which tasks are there and whether their cells run, and no marks."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from grading.submissions.slicing import Submission, squeeze
+from grading.paths import GIVEN, ROOT
+from grading.sandbox.isolation import Limits, Place, available
+from grading.marks import STOPPED
+from grading.submissions.cell_names import names_of
+from grading.submissions.notebook import Cell, Unreadable, read_notebook
+from grading.sandbox.session import Broken, Session
+
+Wanted = dict[str, list[str]]
+
+
+def add_command(commands) -> None:
+    """Add ``check`` to a command line's subparsers."""
+    parser = commands.add_parser("check", help="for students: can these notebooks be graded? Says no marks")
+    parser.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    parser.add_argument("--given", type=Path, default=GIVEN, help="the notebooks as students got them (in the handout: grading/given)")
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Print a line per task; the exit status is 1 if a file can't be graded or a task's cells don't run."""
+    with TemporaryDirectory() as folder:
+        given = options.given
+        if given == GIVEN and not given.is_dir():  # the instructors' repository, where masters say what is given
+            given = Path(folder)
+            command = [sys.executable, "-m", "grading.release.build", "--students-only", "--notebooks", str(given)]
+            subprocess.run(command, cwd=ROOT, check=True)
+        originals = {path.stem: read_notebook(path) for path in sorted(given.glob("[0-9][0-9]_*.ipynb"))}
+    if not originals:
+        print(f"check: there are no notebooks in {given}: name the folder of the given ones with --given.", file=sys.stderr)
+        return 1
+    return max(_check_one(path, originals) for path in options.notebooks)
+
+
+def _check_one(path: Path, originals: dict[str, list[Cell]]) -> int:
+    try:
+        cells = read_notebook(path)
+    except Unreadable as error:
+        print(f"{path.name}: can't be graded: {error}.")
+        return 1
+    original = max(originals.values(), key=lambda each: _likeness(cells, each))
+    wanted = _wanted(original)
+    stubs = {cell.task: squeeze(cell.source) for cell in original if cell.code and cell.role == "solution"}
+    given = {squeeze(cell.source) for cell in original if cell.role not in ("solution", "written")}
+    submission = Submission(cells, given, stubs, have=())
+    answered = [task for task in wanted if submission.answered(task, wanted[task])]
+    print(f"{path.name}: {len(answered)} of {len(wanted)} coding tasks are answered.")
+    if not answered:
+        return 1
+    preamble = next(cell.source for cell in original if cell.code)
+    return max(_run(task, wanted[task], submission, preamble) for task in wanted if task in answered)
+
+
+def _likeness(cells: list[Cell], original: list[Cell]) -> int:
+    sources = {squeeze(cell.source) for cell in cells}
+    return sum(squeeze(cell.source) in sources for cell in original)
+
+
+def _wanted(original: list[Cell]) -> Wanted:
+    """Per task the names that its cell defines, and those that it reads and that no given cell makes."""
+    bound = {name for cell in original if cell.code for name in names_of(cell.source).binds}
+    found = {}
+    for cell in original:
+        if cell.code and cell.role == "solution":
+            names = names_of(cell.source)
+            found[cell.task] = sorted(names.binds | (names.needs - bound))
+    return found
+
+
+def _run(task: str, wanted: list[str], submission: Submission, preamble: str) -> int:
+    """Run the task's cells with the quick budget and say what came of it."""
+    plan = submission.plan(task, wanted, submission.check_of(task))
+    if plan.broken:
+        print(f"  {task}: the cell isn't Python: {plan.broken[0][1]}")
+        return 1
+    started = time.monotonic()
+    try:
+        with Session(Place("smollm2", "written", "quick", 2, sandboxed=available()), Limits()) as session:
+            session.begin()
+            sources = [preamble, *(submission.cells[index].source for index in plan.cells)]
+            error = next((found for source in sources if (found := session.cell(source))), None)
+    except Broken as broken:
+        print(f"  {task}: stopped: {STOPPED[broken.reason]}")
+        return 1
+    if error or plan.missing:
+        said = f"{error['type']}: {error['message'][:200]}" if error else f"{' and '.join(plan.missing)} isn't defined"
+        print(f"  {task}: its cells don't run: {said}")
+        return 1
+    print(f"  {task}: runs, in {time.monotonic() - started:.0f} s")
+    return 0

@@ -1,0 +1,1 @@
+"""Submissions: from an LMS export to the cells that a task needs."""

@@ -1,0 +1,1 @@
+"""Tools for maintainers; the course itself needs none of them."""
