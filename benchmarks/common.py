@@ -58,7 +58,11 @@ class _Peak(threading.Thread):
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.process, self.done, self.start_rss = psutil.Process(), threading.Event(), psutil.Process().memory_info().rss
+        self.process, self.done, self.start_rss = (
+            psutil.Process(),
+            threading.Event(),
+            psutil.Process().memory_info().rss,
+        )
         self.peak = self.start_rss
 
     def run(self):
@@ -91,7 +95,9 @@ def turn(contestant: Callable[[], int | Turn]) -> Turn:
     return Turn(units, time.perf_counter() - wall, time.process_time() - cpu, peak.megabytes())
 
 
-def race(contestants: dict[str, Callable[[], int | Turn]], rounds: int = 3, title: str = "bench", warm: bool = False) -> list[Row]:
+def race(
+    contestants: dict[str, Callable[[], int | Turn]], rounds: int = 3, title: str = "bench", warm: bool = False
+) -> list[Row]:
     """Let everyone run ``rounds`` times, in turns, after a turn that doesn't count unless they are ``warm`` already."""
     turns: dict[str, list[Turn]] = {name: [] for name in contestants}
     first = 1 if warm else 0
@@ -103,7 +109,10 @@ def race(contestants: dict[str, Callable[[], int | Turn]], rounds: int = 3, titl
                     turns[name].append(found)
                 bar.update()
     median = lambda name, field: statistics.median(getattr(t, field) for t in turns[name])  # noqa: E731
-    return [Row(name, turns[name][0].units, *(median(name, field) for field in ("wall", "cpu", "memory"))) for name in contestants]
+    return [
+        Row(name, turns[name][0].units, *(median(name, field) for field in ("wall", "cpu", "memory")))
+        for name in contestants
+    ]
 
 
 def table(rows: list[Row], unit: str = "tokens") -> str:
@@ -131,7 +140,11 @@ def machine() -> str:
 
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().split("\n") if line.startswith("model name")] if info.is_file() else []
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().split("\n") if line.startswith("model name")]
+        if info.is_file()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()
 
 
@@ -142,7 +155,10 @@ def write(name: str, title: str, sections: dict[str, list[Row]], notes: str = ""
     parts += [f"## {section}\n\n{table(rows, unit)}" for section, rows in sections.items()]
     path = OUT / f"{name}.md"
     path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
-    data = {"machine": machine(), "sections": {section: [asdict(row) for row in rows] for section, rows in sections.items()}}
+    data = {
+        "machine": machine(),
+        "sections": {section: [asdict(row) for row in rows] for section, rows in sections.items()},
+    }
     (OUT / f"{name}.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
     print(path.read_text(encoding="utf-8"))
     return path

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from benchmarks.common import race, write
 from helpers import hooks
-from helpers.models import load_model
+from helpers.models.loading import load_model
 from tests import tiny
 
 PROMPT = "on monday we went to the city . the weather was"
@@ -65,7 +65,10 @@ def hugging_face(plain, start, vectors, new: int) -> int:
 
         return add
 
-    handles = [block.register_forward_pre_hook(adder(COEFFICIENTS[0] * v)) for block, v in zip(plain.transformer.h, vectors, strict=True)]
+    handles = [
+        block.register_forward_pre_hook(adder(COEFFICIENTS[0] * v))
+        for block, v in zip(plain.transformer.h, vectors, strict=True)
+    ]
     try:
         written = plain.generate(start, max_new_tokens=new, min_new_tokens=new, do_sample=False, pad_token_id=2)
     finally:
@@ -84,11 +87,15 @@ def transformer_lens(model, vectors, new: int) -> int:
 
 def ours(model, vectors, new: int, count: int, past: str) -> int:
     sets = [make_hooks(vectors, c) for c in COEFFICIENTS[:count]]
-    return sum(len(row[0].token_ids) for row in hooks.generate_many(model, [PROMPT], sets, new, past, fluency=past == "clean"))
+    return sum(
+        len(row[0].token_ids) for row in hooks.generate_many(model, [PROMPT], sets, new, past, fluency=past == "clean")
+    )
 
 
 def contestants(model, plain, new: int) -> dict[str, Callable[[], int]]:
-    vectors = torch.randn(model.cfg.n_layers, model.cfg.d_model, generator=torch.Generator().manual_seed(1)).to(model.W_U.device)
+    vectors = torch.randn(model.cfg.n_layers, model.cfg.d_model, generator=torch.Generator().manual_seed(1)).to(
+        model.W_U.device
+    )
     start = model.to_tokens(PROMPT)
     found = {
         "original's loop (TransformerBridge)": lambda: original(model, vectors, new),
@@ -97,7 +104,9 @@ def contestants(model, plain, new: int) -> dict[str, Callable[[], int]]:
     }
     for past, counts in (("clean", (1, 3, 8)), ("steered", (1, 8))):
         for count in counts:
-            found[f"ours, {past} past, {count} coefficient{'s' * (count > 1)}"] = lambda count=count, past=past: ours(model, vectors, new, count, past)
+            found[f"ours, {past} past, {count} coefficient{'s' * (count > 1)}"] = lambda count=count, past=past: ours(
+                model, vectors, new, count, past
+            )
     return found
 
 
@@ -111,7 +120,8 @@ def main() -> None:
         model = load_model(folder(Path(where)), device=device)
         plain = AutoModelForCausalLM.from_pretrained(where).to(device).eval()
         sections = {
-            f"{new} new tokens": race(contestants(model, plain, new), args.rounds, f"generation, {new} tokens") for new in args.tokens
+            f"{new} new tokens": race(contestants(model, plain, new), args.rounds, f"generation, {new} tokens")
+            for new in args.tokens
         }
     notes = "GPT-2 small's shape (124M), random weights, fp32, greedy, a prompt of 12 tokens, every layer steered at the last position."
     write("generation", "Steered generation", sections, notes)

@@ -37,7 +37,9 @@ def build_class(folder: Path, students: int) -> None:
         if kind == 9:
             attacks[(number // 10 * 5) % len(attacks)].put(student)
             continue
-        answers = {task: sources[number % len(sources)] for task, sources in mistakes.items()} if kind in (4, 5, 6) else {}
+        answers = (
+            {task: sources[number % len(sources)] for task, sources in mistakes.items()} if kind in (4, 5, 6) else {}
+        )
         for name in books.NAMES:
             mine = {task: source for task, source in answers.items() if books.name_of(task) == name}
             books.put(student, books.book(name, mine, solved=kind < 7), name)
@@ -78,7 +80,9 @@ def main() -> None:
         text.write_text("\n".join(tiny.documents(1500, seed=9)), encoding="utf-8")
         build_class(root / "class", options.students)
         common = ["--model", str(model), "--text", str(text), "--budget", "quick", "--threads", "1", *LIMITS]
-        assert grade(["grade", str(root / "class" / "student 000"), "--report", str(root / "first"), *common]) == 0  # facts are made once
+        assert (
+            grade(["grade", str(root / "class" / "student 000"), "--report", str(root / "first"), *common]) == 0
+        )  # facts are made once
         memory = Memory()
         memory.start()
         started = time.monotonic()
@@ -90,9 +94,14 @@ def main() -> None:
         if options.dask:
             started = time.monotonic()
             with cluster(root, root / "there", options.students // 3) as (address, _):
-                assert grade(["grade", str(root / "class"), "--report", str(root / "there"), "--dask", address, *common]) == 0
+                assert (
+                    grade(["grade", str(root / "class"), "--report", str(root / "there"), "--dask", address, *common])
+                    == 0
+                )
             same = (root / "here" / "grades.csv").read_bytes() == (root / "there" / "grades.csv").read_bytes()
-            lines.append(f"| Dask, two workers, one killed in the middle | {time.monotonic() - started:.0f} s; grades.csv {'the same, byte for byte' if same else 'DIFFERS'} |")
+            lines.append(
+                f"| Dask, two workers, one killed in the middle | {time.monotonic() - started:.0f} s; grades.csv {'the same, byte for byte' if same else 'DIFFERS'} |"
+            )
             _write(options.students, lines)
 
 
@@ -110,7 +119,9 @@ def _figures(report: Path, students: int, seconds: float, memory: Memory) -> lis
     half = memory.samples[len(memory.samples) // 5][0]  # once the workers are up
     early = [value for at, value in memory.samples if half <= at < 2 * half]
     late = [value for at, value in memory.samples[-len(early) :]]
-    counts = {status: sum(each["status"] == status for each in marks) for status in sorted({each["status"] for each in marks})}
+    counts = {
+        status: sum(each["status"] == status for each in marks) for status in sorted({each["status"] for each in marks})
+    }
     return [
         f"| submissions per minute | {60 * students / seconds:.1f} ({seconds:.0f} s) |",
         f"| the grader's own CPU seconds per submission | median {statistics.median(own):.2f}, mean {statistics.mean(own):.2f}, most {max(own):.2f} |",

@@ -13,7 +13,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +24,11 @@ from transformers.pytorch_utils import Conv1D
 
 from benchmarks.common import OUT, Row, Turn, machine, race, table
 from benchmarks.peers import PEERS, PeerError, ask, environment
-from helpers import data, harvest, load_model, products
-from helpers.caching import BATCH_TOKENS, batches
-from helpers.fused import fused
-from helpers.models import smollm2_folder
+from helpers import data, harvest, load_model
+from helpers.caching.harvesting import BATCH_TOKENS, batches
+from helpers.kernels import matmul
+from helpers.kernels.fused import fused
+from helpers.models.smollm2 import smollm2_folder
 from tests.gpt2 import random_gpt2
 
 CONTEXT = 256
@@ -84,7 +84,9 @@ def _original(model, rows, name) -> int:
 
 @torch.inference_mode()
 def _filtered(model, rows, name, layer) -> int:
-    kept = [model.run_with_cache(row[None], names_filter=name, stop_at_layer=layer)[1][name][0, 1:].clone() for row in rows]
+    kept = [
+        model.run_with_cache(row[None], names_filter=name, stop_at_layer=layer)[1][name][0, 1:].clone() for row in rows
+    ]
     return sum(map(len, kept))
 
 
@@ -95,7 +97,9 @@ def _hidden_states(model, rows, layer) -> int:
         part = rows[first : first + 8]
         batch = torch.nn.utils.rnn.pad_sequence(part, batch_first=True)
         mask = torch.arange(batch.shape[1]) < torch.tensor([len(row) for row in part])[:, None]
-        hidden = model(batch, attention_mask=mask.long(), output_hidden_states=True, use_cache=False).hidden_states[layer]
+        hidden = model(batch, attention_mask=mask.long(), output_hidden_states=True, use_cache=False).hidden_states[
+            layer
+        ]
         kept += [hidden[i, 1 : len(row)].clone() for i, row in enumerate(part)]
     return sum(map(len, kept))
 
@@ -147,11 +151,16 @@ def _ours(model, lines, name, tokens) -> int:
 def _limit(model, layer: int, rows: list[torch.Tensor]) -> int:
     """Products with the blocks' weights in the fastest way that is known; what attention needs beside is taken at their rate."""
     modules = _multiplying(model, layer)
-    inputs = {width: torch.randn(BATCH_TOKENS, width, dtype=model.cfg.dtype, device=model.cfg.device) for width in {_width(m) for m in modules}}
+    inputs = {
+        width: torch.randn(BATCH_TOKENS, width, dtype=model.cfg.dtype, device=model.cfg.device)
+        for width in {_width(m) for m in modules}
+    }
     tokens, pairs = sum(len(row) for row in rows), sum(len(row) * (len(row) + 1) // 2 for row in rows)
-    share = layer * 2 * model.cfg.d_model * pairs / tokens / sum(m.weight.numel() for m in modules)  # queries with keys, pattern with values
+    share = (
+        layer * 2 * model.cfg.d_model * pairs / tokens / sum(m.weight.numel() for m in modules)
+    )  # queries with keys, pattern with values
     turns = math.ceil(tokens * (1 + share) / BATCH_TOKENS)
-    with products.packed_weights(), products.fast_products(model):
+    with matmul.packed_weights(), matmul.fast_products(model):
         for _ in range(turns):
             for module in modules:
                 module(inputs[_width(module)])
@@ -183,7 +192,9 @@ def compare(folder: str, lines: list[str], layer: int, rounds: int, title: str, 
         if chosen(name):
             warm_up()
     runners = {name: runner for name, runner in contestants(models, lines, layer).items() if chosen(name)}
-    if folder != "smollm2" and chosen("sae-lens' store"):  # SAELens' version of TransformerLens doesn't load smollm2 from a folder
+    if folder != "smollm2" and chosen(
+        "sae-lens' store"
+    ):  # SAELens' version of TransformerLens doesn't load smollm2 from a folder
         runners |= _store(folder, lines, f"blocks.{layer}.hook_resid_pre")
     rows = race(runners, rounds, title, warm=True)
     return "\n".join([f"## {title}", "", table(rows), "", _shares(rows), "", _error(models, lines[:60], layer)])
@@ -228,9 +239,16 @@ print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru
         with tempfile.TemporaryDirectory() as folder:
             text = Path(folder) / "lines.txt"
             text.write_text("\n".join(lines * times), encoding="utf-8")
-            done = subprocess.run([sys.executable, "-c", code, str(model), str(text), f"{folder}/warm", f"{folder}/out"], capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [sys.executable, "-c", code, str(model), str(text), f"{folder}/warm", f"{folder}/out"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
         seconds, peak = map(float, done.stdout.split())
-        rows.append(f"| {times} times | {len(lines) * times} | {seconds:.1f} | {1000 * seconds / (len(lines) * times):.2f} | {peak:.0f} |")
+        rows.append(
+            f"| {times} times | {len(lines) * times} | {seconds:.1f} | {1000 * seconds / (len(lines) * times):.2f} | {peak:.0f} |"
+        )
     return "\n".join(["## The tiny model, into a folder", "", *rows])
 
 
@@ -239,7 +257,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--text", default="written", help="lines to harvest (written)")
     parser.add_argument("--merges", type=Path, help="GPT-2's merges; without it the first part is left out")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="only contestants whose name has one of these words in it, as in: ours limit")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="WORD",
+        help="only contestants whose name has one of these words in it, as in: ours limit",
+    )
     parser.add_argument("--growth", action="store_true", help="only 1, 10 and 100 times the text")
     options = parser.parse_args()
     lines = [line for line in data.lines(options.text) if len(line) > 40]
@@ -252,11 +275,24 @@ def main() -> None:
             parts.append(growth(tiny.tiny_folder(Path(folder)), tiny.documents(1000)))
         else:
             if options.merges:
-                parts.append(compare(str(random_gpt2(Path(folder) / "gpt2", options.merges)), lines, 11, options.rounds, "GPT-2 small's shape, layer 11", options.only))
+                parts.append(
+                    compare(
+                        str(random_gpt2(Path(folder) / "gpt2", options.merges)),
+                        lines,
+                        11,
+                        options.rounds,
+                        "GPT-2 small's shape, layer 11",
+                        options.only,
+                    )
+                )
             parts.append(compare("smollm2", lines, 15, options.rounds, "smollm2, layer 15", options.only))
     OUT.mkdir(parents=True, exist_ok=True)
     name = "harvest_growth" if options.growth else "harvest"
-    title = "# Harvesting into a folder" if options.growth else f"# Harvesting {len(lines)} lines. Contestants take turns; medians"
+    title = (
+        "# Harvesting into a folder"
+        if options.growth
+        else f"# Harvesting {len(lines)} lines. Contestants take turns; medians"
+    )
     text = "\n\n".join([title, f"Measured on: {machine()}.", *parts]) + "\n"
     (OUT / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)

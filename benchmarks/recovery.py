@@ -68,7 +68,9 @@ def matched_correlation(
         SAEError: tables of different length, or fewer latents than features.
     """
     if len(latents) != len(strengths) or latents.shape[1] < strengths.shape[1]:
-        raise SAEError(f"latents {list(latents.shape)}, strengths {list(strengths.shape)}: as many rows, and no fewer latents.")
+        raise SAEError(
+            f"latents {list(latents.shape)}, strengths {list(strengths.shape)}: as many rows, and no fewer latents."
+        )
 
     def standard(x):
         x = x.double() - x.double().mean(0)

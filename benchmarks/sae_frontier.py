@@ -48,7 +48,9 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=92_000)
     options = parser.parse_args()
     model = load_model("smollm2", dtype=settings().dtype)
-    table = next(iter(activations(model, "written", list(dict.fromkeys(data.lines("written"))), options.tokens).values()))
+    table = next(
+        iter(activations(model, "written", list(dict.fromkeys(data.lines("written"))), options.tokens).values())
+    )
     train, test = table.split(held_out=0.1)
     curves: dict[str, list] = {}
     rows = ["| | setting | L0 | FVU | dead | seconds |", "|---|---|---|---|---|---|"]
@@ -59,9 +61,13 @@ def main() -> None:
             marks, seconds = one(kind, setting, train, test, config)
             curves.setdefault(kind, []).append(marks)
             words = ", ".join(f"{name} {value:g}" for name, value in setting.items())
-            rows.append(f"| {kind} | {words} | {marks.l0:.1f} | {marks.fvu:.3f} | {marks.dead_fraction:.1%} | {seconds:.0f} |")
+            rows.append(
+                f"| {kind} | {words} | {marks.l0:.1f} | {marks.fvu:.3f} | {marks.dead_fraction:.1%} | {seconds:.0f} |"
+            )
             print(rows[-1], flush=True)
-            _write(rows, curves, table.hook_name, len(table), options)  # each time: what was measured is there when it is stopped
+            _write(
+                rows, curves, table.hook_name, len(table), options
+            )  # each time: what was measured is there when it is stopped
 
 
 def _write(rows: list[str], curves: dict[str, list], hook_name: str, tokens: int, options) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import OUT, machine
-from helpers import data, features, harvest, load_model, sae
-from helpers.caching import Activations
+from helpers import data, harvest, latents, load_model, sae
+from helpers.caching.activations import Activations
 from helpers.settings import settings
 
 FIELDS = ("values", "text_ids", "positions", "token_ids", "is_sink", "hook_name")
@@ -51,11 +51,11 @@ def one(model, lines, table: Activations, kind: str, k: int, seed: int, steps: i
     seconds = time.perf_counter() - start
     found = sae.evaluate(module, test).figures() | {"seconds": seconds}
     part = test[:LABELLED].without_sinks()
-    names, truth = features.token_labels(model, test[:LABELLED]).frequent(at_least=20)
+    names, truth = latents.token_labels(model, test[:LABELLED]).frequent(at_least=20)
     truth = truth[:, ~test[:LABELLED].is_sink]
-    latents, _ = sae.best_f1(sae.encoder(module), part.values, truth)
-    neurons, _ = sae.best_f1(lambda x: x, part.values, truth, both_signs=True)
-    found |= {"labels": len(names), "F1 latents": latents.mean().item(), "F1 neurons": neurons.mean().item()}
+    latent_f1, _ = latents.best_f1(latents.encoder(module), part.values, truth)
+    neuron_f1, _ = latents.best_f1(lambda x: x, part.values, truth, both_signs=True)
+    found |= {"labels": len(names), "F1 latents": latent_f1.mean().item(), "F1 neurons": neuron_f1.mean().item()}
     held_out = [line for i, line in enumerate(lines) if i % 10 == 9][:CE_LINES]
     cost = sae.replacement(model, module, held_out, table.hook_name, context=256, progress=None)
     return found | {"ΔCE": cost.delta, "KL": cost.kl, "recovered": cost.recovered}
@@ -101,7 +101,10 @@ def main() -> None:
         "Latents and neurons for a label are picked on the tokens that they are scored on."
     )
     path = OUT / f"{options.out}.md"
-    path.write_text("\n\n".join(["# SAE quality", f"Measured on: {machine()}.", about, header + "\n" + "\n".join(rows)]) + "\n", encoding="utf-8")
+    path.write_text(
+        "\n\n".join(["# SAE quality", f"Measured on: {machine()}.", about, header + "\n" + "\n".join(rows)]) + "\n",
+        encoding="utf-8",
+    )
     (OUT / f"{options.out}.json").write_text(json.dumps(raw, indent=1), encoding="utf-8")
 
 

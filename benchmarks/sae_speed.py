@@ -18,7 +18,12 @@ from benchmarks.common import OUT, Row, write
 from benchmarks.peers import Peer, ask, installed
 
 D_IN, D_SAE, K, BATCH, STEPS, WARM = 768, 6144, 32, 4096, 7, 2
-OURS = {"original": "original", "topk": "ours, TopK", "relu": "ours, student's ReLU in our loop", "relu_bare": "student's forward and backward alone"}
+OURS = {
+    "original": "original",
+    "topk": "ours, TopK",
+    "relu": "ours, student's ReLU in our loop",
+    "relu_bare": "student's forward and backward alone",
+}
 NOTES = """One step of {batch} tokens, {d_in} → {d_sae} latents, k = {k}, fp32 on both sides but for the choice of latents in ours,
 which is made in bf16 where the hardware has it. Random rows. Peak memory is what the process grew by, data left out."""
 

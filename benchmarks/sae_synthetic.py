@@ -70,7 +70,11 @@ def contestants() -> tuple[dict[str, tuple], list[str]]:
     peers, missing = installed()
     for peer, python in peers:
         for optimizer in ("signum", "adam") if peer.name == "sparsify" else ("",):
-            found[", ".join(filter(None, (peer.name, "topk", optimizer)))] = (python, peer.script, {"optimizer": optimizer})
+            found[", ".join(filter(None, (peer.name, "topk", optimizer)))] = (
+                python,
+                peer.script,
+                {"optimizer": optimizer},
+            )
     return found, missing
 
 

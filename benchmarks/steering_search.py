@@ -18,9 +18,9 @@ import torch
 
 from benchmarks.common import OUT, machine
 from benchmarks.fresh_prompts import FRESH_PROMPTS
-from helpers import data, extraction, harvest, load_model, steering
+from helpers import data, harvest, load_model, steering
 from helpers.settings import settings
-from helpers.steering import Setting
+from helpers.steering.sweeps import Setting
 
 MAX_FLUENCY = 1.4
 SIZES = (0.3, 0.42, 0.55)
@@ -33,7 +33,9 @@ def answers() -> dict:
     tasks = [cell.split("\n", 1)[1] for cell in cells if cell.startswith((' task="1.1" points', ' task="1.2" points'))]
     script = OUT / "answers.py"
     OUT.mkdir(parents=True, exist_ok=True)
-    script.write_text("import torch\nfrom jaxtyping import Float\nfrom torch import Tensor\n" + "\n".join(tasks), encoding="utf-8")
+    script.write_text(
+        "import torch\nfrom jaxtyping import Float\nfrom torch import Tensor\n" + "\n".join(tasks), encoding="utf-8"
+    )
     return runpy.run_path(str(script))
 
 
@@ -64,13 +66,13 @@ def main() -> None:
     model = load_model(setting.model, dtype=setting.dtype)
     average, make_hooks = solution["collect_average_residuals"], solution["make_steering_hooks"]
     mean = average(model, list(data.POSITIVE)) - average(model, list(data.NEGATIVE))
-    vectors = {"mean difference": mean, "principal": extraction.principal(average, model, data.POSITIVE, data.NEGATIVE)}
+    vectors = {"mean difference": mean, "principal": steering.principal(average, model, data.POSITIVE, data.NEGATIVE)}
     names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)]
     residuals = harvest(model, [*data.POSITIVE, *data.NEGATIVE], names, progress=False)
     medians = torch.stack([residuals[name].values.norm(dim=-1).median() for name in names])
     tried = {
         f"{kind}, layers {layers if len(layers) < 6 else f'{layers[0]}–{layers[-1]}'}, size {size:g}": Setting(
-            vectors[kind], steering.equal_push(vectors[kind], medians, layers, size), layers
+            vectors[kind], steering.matched_coefficient(vectors[kind], medians, layers, size), layers
         )
         for kind, layers, size in product(vectors, layer_sets(model.cfg.n_layers), SIZES)
     }

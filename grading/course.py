@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from grading.submissions.slicing import Submission, squeeze
+from grading.release.build import ANSWER_STUB, build_student
 from grading.release.masters import Task, find_masters, read_master, tasks
 from grading.submissions.cell_names import names_of
 from grading.submissions.notebook import Cell
-from grading.release.build import ANSWER_STUB, build_student
+from grading.submissions.slicing import Submission, squeeze
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,9 @@ def _notebook(path: Path) -> Notebook:
     solution, student = read_master(path), build_student(path)
     marks = [(cell, cell.metadata.get("homework", {})) for cell in student.cells]
     rubrics = {
-        cell.metadata.homework.task: cell.source for cell in solution.cells if cell.metadata.get("homework", {}).get("role") == "rubric"
+        cell.metadata.homework.task: cell.source
+        for cell in solution.cells
+        if cell.metadata.get("homework", {}).get("role") == "rubric"
     }
     return Notebook(
         name=path.stem,
@@ -120,7 +122,9 @@ def _notebook(path: Path) -> Notebook:
             for cell, mark in marks
             if mark.get("role") not in ("solution", "written")
         },
-        stubs={mark["task"]: squeeze(cell.source) for cell, mark in marks if mark.get("role") in ("solution", "written")},
+        stubs={
+            mark["task"]: squeeze(cell.source) for cell, mark in marks if mark.get("role") in ("solution", "written")
+        },
         written={
             mark["task"]: Written(cell.source.replace(ANSWER_STUB, "").strip(), rubrics[mark["task"]])
             for cell, mark in marks
@@ -133,7 +137,11 @@ def _notebook(path: Path) -> Notebook:
 def _without_prompt(source: str, prompt: str) -> str:
     """The text without the question's own lines and the stub; what a student wrote between them stays."""
     asked = {_plain(line) for line in prompt.split("\n")}
-    lines = [line for line in source.split("\n") if line.strip() != ANSWER_STUB and (_plain(line) not in asked or not line.strip())]
+    lines = [
+        line
+        for line in source.split("\n")
+        if line.strip() != ANSWER_STUB and (_plain(line) not in asked or not line.strip())
+    ]
     return "\n".join(lines).strip()
 
 

@@ -63,5 +63,7 @@ class Marks:
 
     @classmethod
     def from_json(cls, record: dict) -> Marks:
-        tasks = tuple(TaskMark(**{**task, "tried": tuple(Tried(**each) for each in task["tried"])}) for task in record["tasks"])
+        tasks = tuple(
+            TaskMark(**{**task, "tried": tuple(Tried(**each) for each in task["tried"])}) for task in record["tasks"]
+        )
         return cls(**{**record, "tasks": tasks, "notes": tuple(record["notes"])})

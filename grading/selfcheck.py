@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from grading.submissions.slicing import Submission, squeeze
+from grading.marks import STOPPED
 from grading.paths import GIVEN, ROOT
 from grading.sandbox.isolation import Limits, Place, available
-from grading.marks import STOPPED
+from grading.sandbox.session import Broken, Session
 from grading.submissions.cell_names import names_of
 from grading.submissions.notebook import Cell, Unreadable, read_notebook
-from grading.sandbox.session import Broken, Session
+from grading.submissions.slicing import Submission, squeeze
 
 Wanted = dict[str, list[str]]
 
@@ -24,7 +24,9 @@ def add_command(commands) -> None:
     """Add ``check`` to a command line's subparsers."""
     parser = commands.add_parser("check", help="for students: can these notebooks be graded? Says no marks")
     parser.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
-    parser.add_argument("--given", type=Path, default=GIVEN, help="the notebooks as students got them (in the handout: grading/given)")
+    parser.add_argument(
+        "--given", type=Path, default=GIVEN, help="the notebooks as students got them (in the handout: grading/given)"
+    )
     parser.set_defaults(run=_check)
 
 
@@ -38,7 +40,10 @@ def _check(options: argparse.Namespace) -> int:
             subprocess.run(command, cwd=ROOT, check=True)
         originals = {path.stem: read_notebook(path) for path in sorted(given.glob("[0-9][0-9]_*.ipynb"))}
     if not originals:
-        print(f"check: there are no notebooks in {given}: name the folder of the given ones with --given.", file=sys.stderr)
+        print(
+            f"check: there are no notebooks in {given}: name the folder of the given ones with --given.",
+            file=sys.stderr,
+        )
         return 1
     return max(_check_one(path, originals) for path in options.notebooks)
 

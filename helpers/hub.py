@@ -74,7 +74,9 @@ def fetch(repo: Repo, names: list[str] | None = None) -> dict[str, Path]:
     missing = [name for name in wanted if _cached(repo, name) is None]
     if missing:
         if constants.HF_HUB_OFFLINE:
-            raise HubError(f"{repo.name} isn't in the cache, and HF_HUB_OFFLINE is set: unset it once, with a connection.")
+            raise HubError(
+                f"{repo.name} isn't in the cache, and HF_HUB_OFFLINE is set: unset it once, with a connection."
+            )
         _probe(repo, missing[0])
         for name in missing:
             _download(repo, name)
@@ -110,7 +112,11 @@ def _probe(repo: Repo, name: str) -> None:
             raise HubError(_status(repo, host, error.code)) from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            why = f"doesn't answer within {PROBE_SECONDS:g} seconds" if isinstance(reason, TimeoutError) else f"can't be reached ({reason})"
+            why = (
+                f"doesn't answer within {PROBE_SECONDS:g} seconds"
+                if isinstance(reason, TimeoutError)
+                else f"can't be reached ({reason})"
+            )
             raise HubError(f"The hub {host} {why}, and {repo.name} isn't in the cache: {_REMEDY}") from error
 
 
@@ -152,7 +158,9 @@ def _download(repo: Repo, name: str) -> None:
         if now != size:
             size, moved = now, time.monotonic()
         elif time.monotonic() - moved > STALL_SECONDS:
-            raise HubError(f"{name} of {repo.name} stopped coming ({STALL_SECONDS:g} seconds without a byte): try again, or {_REMEDY}")
+            raise HubError(
+                f"{name} of {repo.name} stopped coming ({STALL_SECONDS:g} seconds without a byte): try again, or {_REMEDY}"
+            )
     if outcome:
         raise HubError(_why(repo, name, outcome[0])) from outcome[0]
 
@@ -175,7 +183,9 @@ def _why(repo: Repo, name: str, error: BaseException) -> str:
         return f"The disk is full ({_free(cache)} free in {cache}): make room for 0.6 GB, or set HF_HOME to a folder that has it."
     if numbers & {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}:
         return f"The cache {cache} can't be written to: set HF_HOME to a folder of yours."
-    status = next((code for cause in causes if (code := getattr(getattr(cause, "response", None), "status_code", None))), None)
+    status = next(
+        (code for cause in causes if (code := getattr(getattr(cause, "response", None), "status_code", None))), None
+    )
     if status:
         return _status(repo, constants.ENDPOINT.split("//")[-1], status)
     said = (str(error).splitlines() or [""])[0][:120]

@@ -30,7 +30,9 @@ def _axes(width=7.0, height=3.4, columns=1, **kwargs):
     return figure, axes
 
 
-def dose_response(curve, controls: dict[str, object] | None = None, title: str = "what it does to the sentiment") -> Figure:
+def coefficient_curve(
+    curve, controls: dict[str, object] | None = None, title: str = "what it does to the sentiment"
+) -> Figure:
     """Left, shares of positive and negative completions by coefficient; right, what it costs in fluency.
 
     The band is the bootstrap interval of the positive share: how far it could be off with so many prompts.
@@ -45,7 +47,9 @@ def dose_response(curve, controls: dict[str, object] | None = None, title: str =
     if all(p.judge_positive is not None for p in curve.points):
         left.plot(doses, [p.judge_positive for p in curve.points], "--", color=ACCENT, label="positive (judge)")
     for (name, control), line in zip((controls or {}).items(), cycle((":", "-.", "--")), strict=False):
-        left.plot([p.coefficient for p in control.points], [p.positive for p in control.points], line, color=PLAIN, label=name)
+        left.plot(
+            [p.coefficient for p in control.points], [p.positive for p in control.points], line, color=PLAIN, label=name
+        )
     left.set(xlabel="coefficient", ylabel="share of completions", ylim=(-0.03, 1.03), title=title)
     left.legend(frameon=False, fontsize=8)
     plain = curve.at(0).perplexity
@@ -56,7 +60,7 @@ def dose_response(curve, controls: dict[str, object] | None = None, title: str =
 
 
 def layer_maps(maps: dict[str, object]) -> Figure:
-    """Heat maps of the shift over layers and sizes of push, one per :class:`~helpers.layer_maps.LayerMap`.
+    """Heat maps of the shift over layers and sizes of push, one per :class:`~helpers.steering.layer_maps.LayerMap`.
 
     The second number in a field is the perplexity ratio: a dark field with a large one is bought dearly.
     """
@@ -74,7 +78,9 @@ def layer_maps(maps: dict[str, object]) -> Figure:
     return figure
 
 
-def completions(rows: dict[str, Sequence], scores: dict[str, Sequence[float]], count: int = 5, width: int = 44) -> Figure:
+def completions(
+    rows: dict[str, Sequence], scores: dict[str, Sequence[float]], count: int = 5, width: int = 44
+) -> Figure:
     """Completions side by side, one column per setting, coloured by sentiment (green positive, red negative).
 
     Args:
@@ -139,7 +145,9 @@ def sinks(norms, is_sink, title: str = "") -> Figure:
 def training(histories: dict[str, object]) -> Figure:
     """FVU and L0 of the minibatches during training, one line per run."""
     figure, (left, right) = _axes(10, 3.2, columns=2)
-    for (name, history), style in zip(histories.items(), cycle(("-", "-", "--")), strict=False):  # equal k would hide each other
+    for (name, history), style in zip(
+        histories.items(), cycle(("-", "-", "--")), strict=False
+    ):  # equal k would hide each other
         left.plot(history.step, history.fvu, label=name)
         right.plot(history.step, history.l0, label=name, ls=style)
     left.set(xlabel="step", ylabel="FVU (batch)", yscale="log", title="what isn't explained")
@@ -210,7 +218,16 @@ def contexts(groups: dict[str, Sequence], width: int = 92) -> Figure:
             ax.text(0, y + 0.6, _plain(title), weight="bold", size=8.5, va="center")
         else:
             _draw_context(ax, y, found, width - VALUE_WIDTH, strongest[title])
-            ax.text(width, y + 0.55, f"{found.activations[found.peak]:.1f}", family="monospace", size=8, ha="right", va="center", color=PLAIN)
+            ax.text(
+                width,
+                y + 0.55,
+                f"{found.activations[found.peak]:.1f}",
+                family="monospace",
+                size=8,
+                ha="right",
+                va="center",
+                color=PLAIN,
+            )
     return figure
 
 

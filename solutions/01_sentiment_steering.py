@@ -35,8 +35,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from helpers import checks, data, extraction, harvest, heads, hooks, layer_maps, load_model, plots
-from helpers import sentiment, steering, vector_files, widgets
+from helpers import checks, data, harvest, hooks, load_model, plots, sentiment, steering
 from helpers.checks import NotDone
 from helpers.report import report
 from helpers.settings import settings
@@ -293,7 +292,7 @@ prompts = data.PROMPTS[: setting.sizes.prompts]
 new_tokens = setting.sizes.new_tokens
 
 # %%
-curve = steering.dose_response(
+curve = steering.sweep_coefficients(
     model, make_steering_hooks, steering_vectors, prompts, coefficients, layers, new_tokens, kept=kept
 )
 
@@ -305,8 +304,8 @@ curve = steering.dose_response(
 
 # %%
 control_vectors = {
-    "random direction": extraction.random_like(steering_vectors),
-    "shuffled labels": extraction.shuffled_labels(collect_average_residuals, model, positive_sentences, negative_sentences),
+    "random direction": steering.random_like(steering_vectors),
+    "shuffled labels": steering.shuffled_labels(collect_average_residuals, model, positive_sentences, negative_sentences),
 }
 
 # %%
@@ -320,7 +319,7 @@ control, _ = controls["random direction"]
 # have guessed.
 
 # %%
-plots.dose_response(curve, {f"positive, {name}": found for name, (found, _) in controls.items()})
+plots.coefficient_curve(curve, {f"positive, {name}": found for name, (found, _) in controls.items()})
 
 # %% [markdown]
 # **Your choice.** Take the coefficient c with the largest shift (share of positive texts at +c minus that at −c)
@@ -366,7 +365,7 @@ plots.completions(shown, tones, count=6)
 # with the same random numbers in all three columns.
 
 # %%
-widgets.Playground(model, make_steering_hooks, steering_vectors, prompt, best_coefficient).show()
+steering.Playground(model, make_steering_hooks, steering_vectors, prompt, best_coefficient).show()
 
 # %% [markdown]
 # ## Which layers?
@@ -387,7 +386,7 @@ layer_sets = {
 
 # %%
 maps = {
-    name: layer_maps.layer_map(
+    name: steering.layer_map(
         model, make_steering_hooks, steering_vectors, medians, trial_prompts, sets, sizes, trial_tokens, kept=kept
     )
     for name, (sets, sizes) in layer_sets.items()
@@ -412,7 +411,7 @@ for name, found in maps.items():
     some_layers, c = found.best(max_fluency=1.5)
     chosen[f"{name}: {some_layers[0]}"] = steering.Setting(steering_vectors, c, some_layers)
 three = tuple(round(depth * n_layers) for depth in (0.4, 0.67, 0.9))
-c = steering.equal_push(steering_vectors, medians, three, 0.55)
+c = steering.matched_coefficient(steering_vectors, medians, three, 0.55)
 chosen[f"layers {three}"] = steering.Setting(steering_vectors, c, three)
 
 # %%
@@ -434,15 +433,15 @@ print(steering.table(by_layers))
 
 # %%
 other_vectors = {
-    "with BOS": extraction.with_bos(collect_average_residuals, model, positive_sentences, negative_sentences),
-    "last token": extraction.last_token(model, positive_sentences, negative_sentences),
-    "principal direction": extraction.principal(collect_average_residuals, model, positive_sentences, negative_sentences),
+    "with BOS": steering.with_bos(collect_average_residuals, model, positive_sentences, negative_sentences),
+    "last token": steering.last_token(model, positive_sentences, negative_sentences),
+    "principal direction": steering.principal(collect_average_residuals, model, positive_sentences, negative_sentences),
 }
 
 # %%
 size = steering.relative_norms(steering_vectors, medians, best_coefficient).sum().item()
 recipes = {"mean difference": chosen["all layers"]} | {
-    name: steering.Setting(vectors, steering.equal_push(vectors, medians, every_layer, size), every_layer)
+    name: steering.Setting(vectors, steering.matched_coefficient(vectors, medians, every_layer, size), every_layer)
     for name, vectors in other_vectors.items()
 }
 by_vectors = steering.compare(model, make_steering_hooks, recipes, prompts, new_tokens, kept=kept)
@@ -479,21 +478,21 @@ print(steering.table(by_positions))
 # what the head writes by itself.
 
 # %%
-head_vectors = heads.head_differences(model, positive_sentences, negative_sentences)
-candidates = heads.largest_heads(model, head_vectors, setting.sizes.heads)
+head_vectors = steering.head_differences(model, positive_sentences, negative_sentences)
+candidates = steering.largest_heads(model, head_vectors, setting.sizes.heads)
 print("candidates (layer, head):", candidates)
 
 # %%
 push_norms = {head: 0.3 * medians[head[0]].item() for head in candidates}
-ranking = heads.try_heads(model, head_vectors, push_norms, trial_prompts, trial_tokens)
+ranking = steering.try_heads(model, head_vectors, push_norms, trial_prompts, trial_tokens)
 best_head = max(ranking, key=lambda head: ranking[head].shift(push_norms[head]))
 print(f"best head {best_head} on {len(trial_prompts)} prompts: shift {ranking[best_head].shift(push_norms[best_head]):+.2f}")
-written = heads.written_norms(model, head_vectors)[best_head].item()
+written = steering.written_norms(model, head_vectors)[best_head].item()
 print(f"its mean difference adds a vector of norm {written:.1f} to the residual stream; the push {push_norms[best_head]:.1f}")
 
 # %%
 push_norm = push_norms[best_head]
-one_head = heads.try_heads(model, head_vectors, {best_head: push_norm}, prompts, new_tokens)[best_head]
+one_head = steering.try_heads(model, head_vectors, {best_head: push_norm}, prompts, new_tokens)[best_head]
 by_layers[f"best head {best_head}"] = (one_head, push_norm)
 by_layers |= controls
 shifts = {name: found.shift(c) for name, (found, c) in by_layers.items()}
@@ -525,9 +524,9 @@ report(
 # vector that llama.cpp and repeng read.
 
 # %%
-saved = vector_files.SteeringVectors(steering_vectors.cpu(), setting.model)
-path = vector_files.save(saved, "steering_vectors.safetensors")
-print(path, torch.equal(vector_files.load(path).values, saved.values))
+saved = steering.SteeringVectors(steering_vectors.cpu(), setting.model)
+path = steering.save(saved, "steering_vectors.safetensors")
+print(path, torch.equal(steering.load(path).values, saved.values))
 
 # %% [markdown]
 # ## Task 1.4: what steering does, and where it breaks (0.5 points, written)

@@ -35,9 +35,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from helpers import checks, data, features, harvest, hooks, latents, load_model, plots, sae, steering
+from helpers import checks, data, harvest, hooks, latents, load_model, plots, sae, steering
 from helpers.checks import NotDone
-from helpers.dashboard import Browser, write_dashboard
 from helpers.report import report
 from helpers.settings import settings
 
@@ -358,14 +357,14 @@ print(f"one SAE, two numbers: FVU {flattered.fvu:.3f} with the sinks, {honest.fv
 # says that the model uses these axes: a modest rival.
 
 # %%
-labels = features.token_labels(model, test_middle)
+labels = latents.token_labels(model, test_middle)
 names, truth = labels.frequent(at_least=20)
 print(len(names), "labels with at least 20 tokens:", ", ".join(names[:8]), "…")
 
 # %%
 kept = ~test_middle.is_sink
-latent_f1, best_latents = sae.best_f1(sae.encoder(reference), test_middle.values[kept], truth[:, kept])
-neuron_f1, _ = sae.best_f1(lambda x: x, test_middle.values[kept], truth[:, kept], both_signs=True)
+latent_f1, best_latents = latents.best_f1(latents.encoder(reference), test_middle.values[kept], truth[:, kept])
+neuron_f1, _ = latents.best_f1(lambda x: x, test_middle.values[kept], truth[:, kept], both_signs=True)
 plots.label_scores(names, latent_f1, neuron_f1, "middle layer: which label does one feature know?")
 
 # %% [markdown]
@@ -373,8 +372,8 @@ plots.label_scores(names, latent_f1, neuron_f1, "middle layer: which label does 
 # than the one just read.
 
 # %%
-last_f1, _ = sae.best_f1(sae.encoder(last_reference), test_last.values[kept], truth[:, kept])
-last_neuron_f1, _ = sae.best_f1(lambda x: x, test_last.values[kept], truth[:, kept], both_signs=True)
+last_f1, _ = latents.best_f1(latents.encoder(last_reference), test_last.values[kept], truth[:, kept])
+last_neuron_f1, _ = latents.best_f1(lambda x: x, test_last.values[kept], truth[:, kept], both_signs=True)
 print(f"mean F1, middle layer: latents {latent_f1.mean():.2f}, neurons {neuron_f1.mean():.2f}")
 print(f"mean F1, last layer:   latents {last_f1.mean():.2f}, neurons {last_neuron_f1.mean():.2f}")
 
@@ -393,8 +392,8 @@ fit, score = ((test_middle.values[kept][half], known[enough][:, half]) for half 
 # %%
 probes = {}
 for k in (1, 5):
-    for kind, encode in (("latents", sae.encoder(reference)), ("neurons", lambda x: x)):
-        scores = sae.sparse_probe(encode, fit, score, k)
+    for kind, encode in (("latents", latents.encoder(reference)), ("neurons", lambda x: x)):
+        scores = latents.sparse_probe(encode, fit, score, k)
         probes[f"{k} {kind}"] = scores.f1.mean().item()
         print(f"{k} {kind}: mean F1 {scores.f1.mean():.2f}, AUROC {scores.auroc.mean():.2f} ({int(enough.sum())} labels)")
 
@@ -489,7 +488,7 @@ for i in ranked:
 labelled = list(best_for)[:5]
 
 # %%
-stats = features.latent_stats(reference, test_middle)
+stats = latents.latent_stats(reference, test_middle)
 usable = ((stats.density > 0.001) & (stats.density < 0.02) & (stats.lines >= 5)).nonzero()[:, 0]
 drawn = usable[torch.randperm(len(usable), generator=torch.Generator().manual_seed(1))[:4]].tolist()
 
@@ -501,14 +500,14 @@ drawn = usable[torch.randperm(len(usable), generator=torch.Generator().manual_se
 # %%
 special_ids = hooks.special_ids(model)
 looked_at = [0, 1, 2, *labelled, *drawn]
-activity = features.latent_values(reference, middle, looked_at)
+activity = latents.latent_values(reference, middle, looked_at)
 activity[middle.is_sink] = 0
 
 
 def contexts_of(latent_index: int, k: int = 5):
     values = activity[:, looked_at.index(latent_index)]
     rows = top_contexts(values, middle.text_ids, middle.token_ids, special_ids, k)
-    return [features.context(model, middle, values, row) for row in rows]
+    return [latents.context(model, middle, values, row) for row in rows]
 
 
 # %% [markdown]
@@ -541,10 +540,10 @@ plots.contexts({f"latent {i}": contexts_of(i) for i in drawn or [0]})
 # %%
 some = list(dict.fromkeys([*looked_at, *usable[:60].tolist()]))
 latent_pages = latents.pages(model, reference, test_middle, some, labels)
-print(write_dashboard("latents.html", latent_pages, len(test_middle)))
+print(latents.write_dashboard("latents.html", latent_pages, len(test_middle)))
 
 # %%
-Browser(latent_pages).show()
+latents.Browser(latent_pages).show()
 
 # %% [markdown]
 # Contexts that were found can only agree with a story. A test can prove it wrong: write a sentence in which the latent
@@ -557,9 +556,9 @@ my_sentence = "So happy! The oldest house in town is the most beautiful, so that
 
 def fires_on(text: str):
     found = harvest(model, [text], middle_name, progress=False)
-    values = features.latent_values(reference, found, looked_at)
+    values = latents.latent_values(reference, found, looked_at)
     peaks = {i: int(values[:, column].argmax()) for column, i in enumerate(looked_at) if values[:, column].max() > 0}
-    return {f"latent {i}": [features.context(model, found, values[:, looked_at.index(i)], peak)] for i, peak in peaks.items()}
+    return {f"latent {i}": [latents.context(model, found, values[:, looked_at.index(i)], peak)] for i, peak in peaks.items()}
 
 
 plots.contexts(fires_on(my_sentence))
@@ -645,7 +644,7 @@ def make_latent_hooks(module, latent_index: int, strength: float) -> list[tuple]
 # A latent that knows a label needn't cause it: it fires on the word, and what comes next is another matter. So take for each
 # label the latent whose direction raises most of the label's words through the unembedding (what it does, not what it reads),
 # try the 20 that raise most on a few other prompts, and keep what moves its label most.
-raised = [[token for token, _ in high] for high, _ in features.promoted_by_each(model, reference.W_dec.detach(), k=10)]
+raised = [[token for token, _ in high] for high, _ in latents.promoted_by_each(model, reference.W_dec.detach(), k=10)]
 carries = {token: torch.tensor(data.labels.label_tokens([token]).any(1)) for tokens in raised for token in tokens}
 counts = torch.stack([torch.stack([carries[token] for token in tokens]).sum(0) for tokens in raised])  # [d_sae labels]
 most, latent_of = counts.max(0)

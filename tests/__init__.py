@@ -1,1 +1,1 @@
-"""Tests; a package, so that tests/test_steering.py and tests/checks/test_steering.py can both exist."""
+"""Tests; a package, so that tests/steering/test_curves.py and tests/checks/test_steered_text.py can both exist."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers.models import load_model
-from helpers.sentiment import judge_model
+from helpers.models.loading import load_model
+from helpers.sentiment.llm_judge import judge_model
 from tests import tiny
 
 

@@ -21,14 +21,28 @@ from tests.hubserver import Hub
 def test_a_page_with_a_line_for_everything(capsys):
     status = doctor.main()
     page = capsys.readouterr().out
-    for subject in ("Python", "packages", "processor", "memory", "disk", "model smollm2", "JupyterLab", "bubblewrap", "hub", "model gpt2", "text wikitext"):
+    for subject in (
+        "Python",
+        "packages",
+        "processor",
+        "memory",
+        "disk",
+        "model smollm2",
+        "JupyterLab",
+        "bubblewrap",
+        "hub",
+        "model gpt2",
+        "text wikitext",
+    ):
         assert f"  {subject} " in page
     assert status == (1 if f"\n{MISSING}" in page or page.startswith(MISSING) else 0)
     assert page.rstrip().endswith("first.") == bool(status)
 
 
 def test_it_speaks_where_nothing_is_installed():
-    done = subprocess.run([sys.executable, "-S", "-m", "helpers.doctor"], cwd=doctor.ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "helpers.doctor"], cwd=doctor.ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 1 and "aren't installed: torch" in done.stdout and not done.stderr
 
 

@@ -48,7 +48,9 @@ from helpers import hub
 for name, (kind, files) in json.loads(sys.argv[1]).items():
     setattr(hub, name, hub.Repo(getattr(hub, name).name, kind, getattr(hub, name).revision, tuple(map(tuple, files))))
 """
-WHOLE = PINNED + """
+WHOLE = (
+    PINNED
+    + """
 from helpers import data, load_model
 started, found = time.monotonic(), {}
 try:
@@ -61,7 +63,10 @@ except Exception as error:
 found["seconds"] = time.monotonic() - started
 print("FOUND" + json.dumps(found))
 """
-NOTEBOOKS = PINNED + """
+)
+NOTEBOOKS = (
+    PINNED
+    + """
 from pathlib import Path
 from grading.release.masters import find_masters, read_master
 found = {}
@@ -73,6 +78,7 @@ for path, last in zip(find_masters(Path("solutions")), ("model", "lines"), stric
     found[path.stem] = [scope["setting"].model, scope["model"].cfg.n_layers, scope.get("lines")]
 print("FOUND" + json.dumps(found))
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +95,31 @@ def files(tmp_path_factory) -> dict[str, bytes]:
 def load(files, tmp_path):
     """``load(address)``: what fetching came to, in a process with a cache of its own; other code than ``LIGHT`` loads, too."""
     pins = {
-        "GPT2": ("model", [(name.split("/")[-1], sha(raw)) for name, raw in files.items() if name.startswith(hub.GPT2.name)]),
-        "WIKITEXT": ("dataset", [(name, sha(files[f"datasets/{hub.WIKITEXT.name}/{name}"])) for name, _ in hub.WIKITEXT.files]),
+        "GPT2": (
+            "model",
+            [(name.split("/")[-1], sha(raw)) for name, raw in files.items() if name.startswith(hub.GPT2.name)],
+        ),
+        "WIKITEXT": (
+            "dataset",
+            [(name, sha(files[f"datasets/{hub.WIKITEXT.name}/{name}"])) for name, _ in hub.WIKITEXT.files],
+        ),
     }
 
     def run(address: str, command: tuple[str, ...] = (), code: str = LIGHT, **more: str) -> dict:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        settings = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "XDG_CACHE_HOME": str(tmp_path / "xdg"), **more}
+        settings = {
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path / "cache"),
+            "XDG_CACHE_HOME": str(tmp_path / "xdg"),
+            **more,
+        }
         done = subprocess.run(
-            [*command, sys.executable, "-c", code, json.dumps(pins)], env=kept | settings, cwd=ROOT, capture_output=True, text=True, timeout=150
+            [*command, sys.executable, "-c", code, json.dumps(pins)],
+            env=kept | settings,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=150,
         )
         line = next((line for line in done.stdout.splitlines() if line.startswith("FOUND")), None)
         assert line, done.stderr[-2000:]
@@ -161,7 +183,10 @@ def test_a_fault_is_named_in_time_and_the_next_run_succeeds(files, load, fault, 
         assert loaded(load(address))
 
 
-@pytest.mark.parametrize(("address", "word"), [("http://127.0.0.1:9", "can't be reached"), ("http://no-such-host.invalid", "can't be reached")])
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [("http://127.0.0.1:9", "can't be reached"), ("http://no-such-host.invalid", "can't be reached")],
+)
 def test_no_hub_at_all(load, address, word, capsys):
     found = load(address)
     with capsys.disabled():

@@ -9,9 +9,9 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from helpers.checks.notdone import NotDone
-from grading.release.masters import read_master, tasks
 from grading.release.build import build_solution, build_student, write_notebook
+from grading.release.masters import read_master, tasks
+from helpers.checks.notdone import NotDone
 
 ROOT = Path(__file__).parent.parent
 WIKITEXT = (ROOT / ".." / "shared" / "data" / "wikitext-2.valid.txt").resolve()
@@ -21,9 +21,11 @@ MASTERS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
 def test_not_done_is_one_line():
     error = NotDone("1.1")
     assert error.task == "1.1" and isinstance(error, NotImplementedError)
-    assert error._render_traceback_() == [str(error)] == [
-        'Task 1.1 is not done yet: replace the line raise NotDone("1.1") with your solution.'
-    ]
+    assert (
+        error._render_traceback_()
+        == [str(error)]
+        == ['Task 1.1 is not done yet: replace the line raise NotDone("1.1") with your solution.']
+    )
 
 
 @pytest.fixture
@@ -63,10 +65,9 @@ def test_student_notebooks_stop_at_the_first_open_task_with_one_line(master, qui
         NotebookClient(student, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
     assert stopped.value.ename == "NotDone"
     cell, error = next(
-        (cell, output)
-        for cell in student.cells
-        for output in cell.get("outputs", [])
-        if output.output_type == "error"
+        (cell, output) for cell in student.cells for output in cell.get("outputs", []) if output.output_type == "error"
     )
     assert cell.metadata.homework.task == first
-    assert error.traceback == [f'Task {first} is not done yet: replace the line raise NotDone("{first}") with your solution.']
+    assert error.traceback == [
+        f'Task {first} is not done yet: replace the line raise NotDone("{first}") with your solution.'
+    ]

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 import helpers
-from helpers.caching import Activations, harvest
-from helpers.models import load_model
+from helpers.caching.activations import Activations
+from helpers.caching.harvesting import harvest
+from helpers.models.loading import load_model
 
 
 def test_what_it_offers():

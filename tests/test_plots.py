@@ -12,10 +12,10 @@ import torch
 from matplotlib.figure import Figure
 
 from helpers import plots
-from helpers.features import Context
 from helpers.hooks import Completion
-from helpers.sae import History, Marks
-from helpers.steering import Curve, Point
+from helpers.latents.contexts import Context
+from helpers.sae import History, Metrics
+from helpers.steering.curves import Curve, Point
 
 NASTY = 'costs $5 or $\\frac{$, "100%" & <b>é à ü</b>\nsecond\tline \\alpha {brace} _under_'
 
@@ -43,18 +43,20 @@ def point(coefficient, judge=None):
 @pytest.mark.parametrize("judge", [None, 0.4])
 def test_dose_response(judge):
     curve = Curve(tuple(point(c, judge) for c in (-0.2, 0.0, 0.2)))
-    figure = plots.dose_response(curve, {"random": curve}, title="smollm2")
+    figure = plots.coefficient_curve(curve, {"random": curve}, title="smollm2")
     assert drawn(figure)
     labels = [line.get_label() for line in figure.axes[0].lines]
     assert ("positive (judge)" in labels) == (judge is not None) and "random" in labels
     assert figure.axes[1].lines[0].get_ydata().tolist() == [1, 1, 1]
-    assert drawn(plots.dose_response(curve))
+    assert drawn(plots.coefficient_curve(curve))
 
 
 @pytest.mark.parametrize("text", [NASTY, "", " ", "word " * 200, "$", "pay $\\frac{$ now", "a\n\n\nb", "x" * 500])
 def test_completions(text):
     rows = {title: [Completion(text or "p", text, (), ())] * 6 for title in ("c = −0.2", "c = 0", "$c$")}
-    figure = plots.completions(rows, {title: [-1.0, 1, 0, 0.5, torch.tensor(0.2), np.float32(0.1)] for title in rows}, count=5)
+    figure = plots.completions(
+        rows, {title: [-1.0, 1, 0, 0.5, torch.tensor(0.2), np.float32(0.1)] for title in rows}, count=5
+    )
     assert drawn(figure)
 
 
@@ -98,7 +100,9 @@ def test_density():
     figure = plots.density({"mine": values, "all alive": torch.rand(50) + 0.01})
     assert drawn(figure)
     assert "mine (25% dead)" in [text.get_text() for text in figure.legends[0].get_texts()]
-    assert all(patch.get_xy()[:, 1].max() <= 100 for patch in figure.axes[0].patches)  # shares, not numbers: dictionaries differ in size
+    assert all(
+        patch.get_xy()[:, 1].max() <= 100 for patch in figure.axes[0].patches
+    )  # shares, not numbers: dictionaries differ in size
 
 
 def test_density_of_dead_latents_alone():
@@ -110,7 +114,9 @@ def test_label_scores(n):
     assert drawn(plots.label_scores([f"label_{i}" for i in range(n)], torch.rand(n), torch.rand(n), "layer 15"))
 
 
-@pytest.mark.parametrize("token", [" Crow", "$", " $5", "\n", "\t", "", "é", "_x^2", "{", "\\", "%", "$\\frac{$", "long " * 40])
+@pytest.mark.parametrize(
+    "token", [" Crow", "$", " $5", "\n", "\t", "", "é", "_x^2", "{", "\\", "%", "$\\frac{$", "long " * 40]
+)
 def test_contexts(token):
     found = Context((" Jim", token, " said", "\n"), (0.0, 3.5, 1.0, 0.0), 1, 4)
     figure = plots.contexts({f"latent 17: {token.strip()}": [found, found], "latent 3": []})
@@ -140,9 +146,14 @@ def test_letters_that_the_font_lacks_are_drawn_somehow(text):
 
 
 def test_frontier():
-    marks = [Marks(fvu, l0, 0.0, 0.0, 1.0, torch.ones(3), 10, 0) for fvu, l0 in ((0.4, 8.0), (0.2, 32.0), (0.1, 900.0))]
+    marks = [
+        Metrics(fvu, l0, 0.0, 0.0, 1.0, torch.ones(3), 10, 0) for fvu, l0 in ((0.4, 8.0), (0.2, 32.0), (0.1, 900.0))
+    ]
     figure = plots.frontier({"TopK": marks[:2]}, {"mine": marks[2]})
     drawn(figure)
     (ax,) = figure.axes
-    assert [tuple(map(float, line.get_xdata())) for line in ax.lines] == [(8.0, 32.0), (900.0,)] and ax.get_xscale() == "log"
+    assert [tuple(map(float, line.get_xdata())) for line in ax.lines] == [
+        (8.0, 32.0),
+        (900.0,),
+    ] and ax.get_xscale() == "log"
     assert list(ax.lines[0].get_ydata()) == [0.4, 0.2] and ax.lines[1].get_label() == "mine"

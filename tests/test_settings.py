@@ -33,7 +33,8 @@ def test_defaults(machine):
 
 
 @pytest.mark.parametrize(
-    ("gpu", "budget", "sizes"), [(False, "full", FULL), (False, "quick", QUICK), (True, "full", FULL_GPU), (True, "quick", QUICK)]
+    ("gpu", "budget", "sizes"),
+    [(False, "full", FULL), (False, "quick", QUICK), (True, "full", FULL_GPU), (True, "quick", QUICK)],
 )
 def test_sizes_follow_budget_and_device(machine, gpu, budget, sizes):
     machine(gpu, bf16=True).setenv("HOMEWORK_BUDGET", budget)
@@ -67,11 +68,16 @@ def test_quick_is_smaller_everywhere():
 
 @pytest.mark.parametrize(
     ("instructions", "maker", "amx", "fast"),
-    [(False, "AuthenticAMD", False, False), (True, "AuthenticAMD", False, True), (True, "GenuineIntel", False, False), (True, "GenuineIntel", True, True)],
+    [
+        (False, "AuthenticAMD", False, False),
+        (True, "AuthenticAMD", False, True),
+        (True, "GenuineIntel", False, False),
+        (True, "GenuineIntel", True, True),
+    ],
 )
 def test_bf16_is_fast_on_some_processors(monkeypatch, instructions, maker, amx, fast):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: instructions)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(rooms, "processor", lambda: f"vendor_id : {maker}")
+    monkeypatch.setattr("helpers.kernels.hardware.processor", lambda: f"vendor_id : {maker}")
     assert rooms.bf16_is_fast.__wrapped__("cpu") is fast
     assert rooms.bf16_is_fast.__wrapped__("mps") is False

@@ -151,12 +151,20 @@ def random_llama(folder: Path) -> Path:
 
 def random_gpt2(folder: Path) -> Path:
     """Random weights in GPT-2's architecture, small, the same words: learned positions, LayerNorm, biases."""
-    return _random(GPT2LMHeadModel, GPT2Config(**_small(), n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT), 4, folder)
+    return _random(
+        GPT2LMHeadModel, GPT2Config(**_small(), n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT), 4, folder
+    )
 
 
 def _small() -> dict:
     """What both random models share."""
-    return {"vocab_size": len(tokenizer()), "initializer_range": 0.4, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    return {
+        "vocab_size": len(tokenizer()),
+        "initializer_range": 0.4,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 2,
+    }
 
 
 def _random(architecture, config, seed: int, folder: Path) -> Path:

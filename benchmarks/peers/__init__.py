@@ -35,7 +35,12 @@ class Peer:
 
 PEERS = (
     Peer("sae-lens", "sae-lens==6.54.12", "saelens.py"),
-    Peer("dictionary_learning", "dictionary-learning==0.1.0 transformers==4.57.1", "dictionary_learning_peer.py", without="torchvision"),
+    Peer(
+        "dictionary_learning",
+        "dictionary-learning==0.1.0 transformers==4.57.1",
+        "dictionary_learning_peer.py",
+        without="torchvision",
+    ),
     Peer("sparsify", "eai-sparsify==1.3.3", "sparsify_peer.py"),
 )
 

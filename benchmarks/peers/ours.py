@@ -11,7 +11,7 @@ from torch import nn
 from benchmarks.peers.driver import drive
 from helpers import sae
 from helpers.sae.base import Architecture
-from helpers.sae.rows import Rows
+from helpers.sae.batches import Rows
 from helpers.sae.training import _Run
 
 
@@ -35,7 +35,9 @@ def make(task, d_in):
     module = sae.TopK(d_in, task["d_sae"], task["k"]) if kind == "topk" else ReLU(d_in, task["d_sae"])
     if kind in ("original", "relu_bare"):
         return _bare(module, task, original_loss if kind == "original" else l1_loss), lambda: module.W_dec
-    config = sae.TrainConfig(steps=task["steps"], batch_size=task["batch_size"], lr=task["lr"], seed=task["seed"], tie=task.get("tie", 0.0))
+    config = sae.TrainConfig(
+        steps=task["steps"], batch_size=task["batch_size"], lr=task["lr"], seed=task["seed"], tie=task.get("tie", 0.0)
+    )
     return _in_our_loop(module, task, config, None if kind == "topk" else l1_loss), lambda: module.W_dec
 
 

@@ -17,7 +17,15 @@ tokenizer = PreTrainedTokenizerFast.from_pretrained(task["folder"])
 torch.manual_seed(0)
 model = HookedTransformer(
     HookedTransformerConfig(
-        n_layers=12, d_model=768, n_heads=12, d_head=64, d_mlp=3072, n_ctx=1024, act_fn="gelu_new", normalization_type="LNPre", d_vocab=len(tokenizer)
+        n_layers=12,
+        d_model=768,
+        n_heads=12,
+        d_head=64,
+        d_mlp=3072,
+        n_ctx=1024,
+        act_fn="gelu_new",
+        normalization_type="LNPre",
+        d_vocab=len(tokenizer),
     ),  # fmt: skip
     tokenizer=tokenizer,
     default_padding_side="right",

@@ -21,13 +21,13 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from grading.judging import submission as grading
-from grading.submissions.collect import Handed
 from grading.course import Course, read_course
+from grading.judging import submission as grading
+from grading.judging.reference import Facts, facts
+from grading.marks import Marks
 from grading.paths import ROOT
 from grading.sandbox.isolation import Limits, Place
-from grading.marks import Marks
-from grading.judging.reference import Facts, facts
+from grading.submissions.collect import Handed
 from helpers.files import write_text
 
 
@@ -42,7 +42,9 @@ class Job:
 
     def key(self, handed: Handed) -> str:
         """A name for the result of one submission."""
-        digest = hashlib.sha256(repr((self.place.model, self.place.text, self.place.budget, asdict(self.limits))).encode())
+        digest = hashlib.sha256(
+            repr((self.place.model, self.place.text, self.place.budget, asdict(self.limits))).encode()
+        )
         for path in [*sorted((ROOT / "grading").rglob("*.py")), *sorted(Path(self.masters).rglob("*.py"))]:
             digest.update(path.read_bytes())
         digest.update(Path(self.folder).name.encode() + handed.student.encode() + repr(handed.notes).encode())
@@ -91,7 +93,9 @@ def _run(job: Job, numbered: list[tuple[int, Handed]], jobs: int, dask: str) -> 
     else:
         from joblib import Parallel, delayed
 
-        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(delayed(one)(job, *each) for each in numbered)
+        yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
+            delayed(one)(job, *each) for each in numbered
+        )
 
 
 def _on_dask(job: Job, numbered: list[tuple[int, Handed]], address: str) -> Iterator[tuple[int, dict]]:
@@ -103,7 +107,11 @@ def _on_dask(job: Job, numbered: list[tuple[int, Handed]], address: str) -> Iter
         where = dict(zip((future.key for future in futures), numbered, strict=True))
         for future in as_completed(futures):
             number, handed = where[future.key]
-            yield future.result() if future.status == "finished" else (number, _failed(handed, f"the workers died ({future.status})"))
+            yield (
+                future.result()
+                if future.status == "finished"
+                else (number, _failed(handed, f"the workers died ({future.status})"))
+            )
 
 
 def one(job: Job, number: int, handed: Handed) -> tuple[int, dict]:
@@ -153,5 +161,7 @@ def _commit() -> str:
     found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
     if found.returncode:
         return "not in git"
-    changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True).stdout
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+    ).stdout
     return found.stdout.strip() + ("+" if changed.strip() else "")

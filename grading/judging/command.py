@@ -24,22 +24,42 @@ def add_command(commands) -> None:
     parser = commands.add_parser("grade", help="grade a folder or zip file of submissions")
     parser.set_defaults(run=_grade)
     usual = Limits()
-    parser.add_argument("submissions", type=Path, nargs="?", help="a folder (a folder, .ipynb or .zip per student) or a zip file")
-    parser.add_argument("--report", type=Path, default=Path("build/grades"), help="where the report goes (build/grades)")
-    parser.add_argument("--merge", action="store_true", help="put the points in written.csv into the totals; grades nothing")
-    parser.add_argument("--model", default=os.environ.get("HOMEWORK_MODEL") or "smollm2", help="smollm2, gpt2 or a folder")
-    parser.add_argument("--text", default=os.environ.get("HOMEWORK_TEXT") or "written", help="written, wikitext or a file")
+    parser.add_argument(
+        "submissions", type=Path, nargs="?", help="a folder (a folder, .ipynb or .zip per student) or a zip file"
+    )
+    parser.add_argument(
+        "--report", type=Path, default=Path("build/grades"), help="where the report goes (build/grades)"
+    )
+    parser.add_argument(
+        "--merge", action="store_true", help="put the points in written.csv into the totals; grades nothing"
+    )
+    parser.add_argument(
+        "--model", default=os.environ.get("HOMEWORK_MODEL") or "smollm2", help="smollm2, gpt2 or a folder"
+    )
+    parser.add_argument(
+        "--text", default=os.environ.get("HOMEWORK_TEXT") or "written", help="written, wikitext or a file"
+    )
     parser.add_argument("--budget", default=os.environ.get("HOMEWORK_BUDGET") or "full", choices=("full", "quick"))
     parser.add_argument("--jobs", type=int, default=1, help="submissions at a time (1)")
-    parser.add_argument("--dask", default="", metavar="ADDRESS", help="a Dask scheduler, tcp://HOST:8786, in place of --jobs")
+    parser.add_argument(
+        "--dask", default="", metavar="ADDRESS", help="a Dask scheduler, tcp://HOST:8786, in place of --jobs"
+    )
     parser.add_argument("--threads", type=int, default=0, help="of each submission (cores divided by jobs)")
-    parser.add_argument("--limit-seconds", type=float, default=usual.seconds, help=f"for a submission ({usual.seconds:g})")
-    parser.add_argument("--cell-seconds", type=float, default=usual.cell_seconds, help=f"for a cell ({usual.cell_seconds:g})")
-    parser.add_argument("--memory-gib", type=float, default=usual.memory_gib, help=f"for a submission ({usual.memory_gib:g})")
+    parser.add_argument(
+        "--limit-seconds", type=float, default=usual.seconds, help=f"for a submission ({usual.seconds:g})"
+    )
+    parser.add_argument(
+        "--cell-seconds", type=float, default=usual.cell_seconds, help=f"for a cell ({usual.cell_seconds:g})"
+    )
+    parser.add_argument(
+        "--memory-gib", type=float, default=usual.memory_gib, help=f"for a submission ({usual.memory_gib:g})"
+    )
     parser.add_argument("--processes", type=int, default=usual.processes, help=f"for a submission ({usual.processes})")
     parser.add_argument("--masters", type=Path, default=Path("solutions"), help="folder of the solutions (solutions)")
     parser.add_argument("--title", default="Mechanistic interpretability", help="the assignment's name in canvas.csv")
-    parser.add_argument("--no-sandbox", action="store_true", help="run submissions with all that you may do: only for files you trust")
+    parser.add_argument(
+        "--no-sandbox", action="store_true", help="run submissions with all that you may do: only for files you trust"
+    )
 
 
 def _grade(options: argparse.Namespace) -> int:
@@ -54,9 +74,13 @@ def _grade_all(options: argparse.Namespace) -> int:
     if options.submissions is None:
         raise CollectError("Name a folder or zip file with submissions, or pass --merge.")
     demand(sandboxed=not options.no_sandbox)
-    before = tables.read_written(options.report / "written.csv")  # first: a table that can't be read stops us before the work
+    before = tables.read_written(
+        options.report / "written.csv"
+    )  # first: a table that can't be read stops us before the work
     threads = options.threads or max(1, (os.cpu_count() or 1) // max(1, options.jobs))
-    model, text = (str(Path(value).resolve()) if Path(value).exists() else value for value in (options.model, options.text))
+    model, text = (
+        str(Path(value).resolve()) if Path(value).exists() else value for value in (options.model, options.text)
+    )
     place = Place(model, text, options.budget, threads, sandboxed=not options.no_sandbox)
     limits = Limits(options.limit_seconds, options.cell_seconds, options.memory_gib, processes=options.processes)
     job, course, known = batch.prepare(options.masters.resolve(), place, limits)
@@ -84,7 +108,9 @@ def _merge(options: argparse.Namespace) -> int:
     return 0
 
 
-def _report(options: argparse.Namespace, marks: list[Marks], course: Course, written: dict, rows: list[dict], about: dict) -> None:
+def _report(
+    options: argparse.Namespace, marks: list[Marks], course: Course, written: dict, rows: list[dict], about: dict
+) -> None:
     """Every file of the report but the table of written answers, which is the instructor's."""
     out = options.report
     comments = {(row["student"], row["task"]): row["comment"] for row in rows}
@@ -98,4 +124,6 @@ def _report(options: argparse.Namespace, marks: list[Marks], course: Course, wri
     answers = sum(len(each.written) for each in marks)
     print(f"{len(marks)} submissions: {out / 'grades.csv'}, {out / 'summary.html'}, a page each in {out / 'feedback'}")
     if answers > len(written):
-        print(f"{answers - len(written)} of {answers} written answers to mark: {out / 'written.html'}, {out / 'written.csv'}; then grade --merge")
+        print(
+            f"{answers - len(written)} of {answers} written answers to mark: {out / 'written.html'}, {out / 'written.csv'}; then grade --merge"
+        )

@@ -28,11 +28,11 @@ import torch
 from filelock import FileLock
 from safetensors.torch import save
 
-from grading.submissions.slicing import Submission, squeeze
 from grading.paths import ROOT
-from grading.sandbox.isolation import Place
 from grading.release.masters import find_masters, read_master
+from grading.sandbox.isolation import Place
 from grading.submissions.notebook import Cell
+from grading.submissions.slicing import Submission, squeeze
 
 HIDDEN_TOKENS = {"full": 6000, "quick": 1500}  # about so many
 BEGINNING, HIDDEN_NEW = 6, 64  # tokens of a line that the model is given, and that it writes
@@ -48,7 +48,9 @@ def load_hidden_tests(masters: Path) -> ModuleType:
     """The package ``hidden_tests`` beside the masters."""
     folder = (masters / "hidden_tests").resolve()
     name = f"hidden_tests_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # the package's own modules look for it there
     spec.loader.exec_module(module)
@@ -76,7 +78,7 @@ class Facts:
 
     @cached_property
     def model(self):
-        from helpers.models import load_model
+        from helpers.models.loading import load_model
 
         return load_model(self.place.model, device="cpu", dtype=getattr(torch, self.record["dtype"]))
 
@@ -159,7 +161,9 @@ def default_cache() -> Path:
 
 def _forget(cache: Path) -> None:
     """Each change of the course makes new facts, of half a gigabyte for the full budget."""
-    known = sorted((path for path in cache.iterdir() if (path / "record.json").is_file()), key=lambda path: path.stat().st_mtime)
+    known = sorted(
+        (path for path in cache.iterdir() if (path / "record.json").is_file()), key=lambda path: path.stat().st_mtime
+    )
     for path in known[:-KEPT]:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -167,7 +171,10 @@ def _forget(cache: Path) -> None:
 def reference_key(masters: Path, place: Place) -> str:
     """Of everything that the solution's answers depend on, threads apart."""
     digest = hashlib.sha256(torch.__version__.encode())
-    ours = [ROOT / "grading" / name for name in ("judging/hidden_tests.py", "judging/reference.py", "submissions/slicing.py")]
+    ours = [
+        ROOT / "grading" / name
+        for name in ("judging/hidden_tests.py", "judging/reference.py", "submissions/slicing.py")
+    ]
     for path in [*sorted(masters.rglob("*.py")), *sorted((ROOT / "helpers").rglob("*.py")), *ours]:
         digest.update(path.read_bytes())
     for value in (place.model, place.text, place.budget):
@@ -181,7 +188,11 @@ def reference_key(masters: Path, place: Place) -> str:
 
 
 def _run_solutions(masters: Path, place: Place, out: Path) -> None:
-    environment = os.environ | {"HOMEWORK_MODEL": place.model, "HOMEWORK_TEXT": place.text, "HOMEWORK_BUDGET": place.budget}
+    environment = os.environ | {
+        "HOMEWORK_MODEL": place.model,
+        "HOMEWORK_TEXT": place.text,
+        "HOMEWORK_BUDGET": place.budget,
+    }
     command = [sys.executable, "-m", "grading.judging.reference", str(masters), str(out)]
     done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -194,7 +205,9 @@ def _run_solutions(masters: Path, place: Place, out: Path) -> None:
 def _make(masters: Path, out: Path) -> None:
     hidden_tests = load_hidden_tests(masters)
     scope: dict = {"__name__": "question"}
-    exec(compile((masters / "hidden_tests" / "questions.py").read_text(encoding="utf-8"), "questions.py", "exec"), scope)
+    exec(
+        compile((masters / "hidden_tests" / "questions.py").read_text(encoding="utf-8"), "questions.py", "exec"), scope
+    )
     expected: dict[str, dict] = {}
     record: dict = {"bundles": {}}
     for path in find_masters(masters):
@@ -206,7 +219,9 @@ def _make(masters: Path, out: Path) -> None:
         _record(found, record)
         if "middle" in found:
             expected["hidden"] = _hidden(found, hidden_tests.HIDDEN_SEED)
-            expected["reference"] = _answers(scope, found, hidden_tests.dictionary_questions("reference"), expected["hidden"])
+            expected["reference"] = _answers(
+                scope, found, hidden_tests.dictionary_questions("reference"), expected["hidden"]
+            )
         for test in hidden_tests.HIDDEN_TESTS:
             if all(name in found for name in hidden_tests.WANTED[test.task]):
                 expected[test.key] = _answers(scope, found, test.questions, expected.get("hidden"))
@@ -218,7 +233,9 @@ def _namespace(book, hidden_tests: ModuleType, stem: str) -> dict:
     """The names of a solution after the cells that the hidden tests and the bundle need."""
     cells = [Cell(cell.source, cell.cell_type == "code", *_task(cell)) for cell in book.cells]
     solution = Submission(cells, {squeeze(cell.source) for cell in cells if cell.role != "solution"}, stubs={}, have=())
-    wanted = [name for names in hidden_tests.WANTED.values() for name in names] + list(hidden_tests.PROVIDED.get(stem, ()))
+    wanted = [name for names in hidden_tests.WANTED.values() for name in names] + list(
+        hidden_tests.PROVIDED.get(stem, ())
+    )
     plan = solution.plan("", [name for name in wanted if any(name in names.binds for names in solution.names)])
     scope: dict = {"__name__": "__main__"}
     torch.manual_seed(0)
@@ -246,9 +263,9 @@ def _record(found: dict, record: dict) -> None:
 
 def _hidden(found: dict, seed: int) -> np.ndarray:
     """Activations of text that the model writes for the occasion, from the beginnings of lines; the beginnings left out."""
-    from helpers.caching import harvest
-    from helpers.generation import generate_many
-    from helpers.sampling import Sampling
+    from helpers.caching.harvesting import harvest
+    from helpers.hooks.generation import generate_many
+    from helpers.hooks.sampling import Sampling
 
     model, middle = found["model"], found["middle"]
     new = min(HIDDEN_NEW, model.cfg.n_ctx - BEGINNING - 2)
@@ -256,7 +273,9 @@ def _hidden(found: dict, seed: int) -> np.ndarray:
     begun = [text for text in begun if text.strip()][: -(-HIDDEN_TOKENS[found["setting"].budget] // new)]
     draws = [Sampling(temperature=0.8, seed=seed + i) for i in range(len(begun))]
     (written,) = generate_many(model, begun, [[]], new, sampling=draws, fluency=False)
-    acts = harvest(model, [each.full_text for each in written], middle.hook_name, model.cfg.n_ctx, "cut", progress=False)
+    acts = harvest(
+        model, [each.full_text for each in written], middle.hook_name, model.cfg.n_ctx, "cut", progress=False
+    )
     acts = acts[acts.positions > BEGINNING].without_sinks()
     return acts.values.float().numpy()
 

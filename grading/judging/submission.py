@@ -11,16 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from grading.submissions.slicing import Plan, Submission
-from grading.submissions.collect import Handed
 from grading.course import Course, Notebook
-from grading.sandbox.isolation import Limits
-from grading.marks import Marks, STOPPED, TaskMark, Tried
-from grading.release.masters import Task
-from grading.submissions.notebook import Cell, Unreadable, read_notebook
-from grading.judging.reference import Facts
-from grading.sandbox.session import Broken, Session
 from grading.judging.hidden_tests import BadAnswer, HiddenTest, read_answer
+from grading.judging.reference import Facts
+from grading.marks import STOPPED, Marks, TaskMark, Tried
+from grading.release.masters import Task
+from grading.sandbox.isolation import Limits
+from grading.sandbox.session import Broken, Session
+from grading.submissions.collect import Handed
+from grading.submissions.notebook import Cell, Unreadable, read_notebook
+from grading.submissions.slicing import Plan, Submission
 
 
 def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions=None) -> Marks:
@@ -38,7 +38,11 @@ def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions
             for notebook in course.notebooks
             for mark in _notebook(notebook, books.get(notebook.name), facts, sessions)
         ]
-    written = {task: text for notebook in course.notebooks for task, text in notebook.answers(books.get(notebook.name, [])).items()}
+    written = {
+        task: text
+        for notebook in course.notebooks
+        for task, text in notebook.answers(books.get(notebook.name, [])).items()
+    }
     return Marks(
         student=handed.student,
         status=_status(handed, books, course, tasks, written),
@@ -65,10 +69,14 @@ def _books(handed: Handed, course: Course, facts: Facts, notes: list[str]) -> di
             notes.append(f"{path.name}: none of the homework's tasks is in it.")
         for notebook in mine:
             submission = notebook.submission(cells, [])
-            answered = sum(submission.answered(task, facts.hidden_tests.WANTED.get(task, ())) for task in notebook.tasks)
+            answered = sum(
+                submission.answered(task, facts.hidden_tests.WANTED.get(task, ())) for task in notebook.tasks
+            )
             best, _ = found.get(notebook.name, (-1, []))
             if best > 0 and answered:
-                notes.append(f"{path.name}: a second file for {notebook.name}; the one with more answers counts, of equals the later.")
+                notes.append(
+                    f"{path.name}: a second file for {notebook.name}; the one with more answers counts, of equals the later."
+                )
             if answered >= best:
                 found[notebook.name] = (answered, cells)
     return {name: cells for name, (_, cells) in found.items()}
@@ -138,7 +146,9 @@ def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Fa
     return mark
 
 
-def _by_plan(task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, sessions: Sandboxes) -> TaskMark:
+def _by_plan(
+    task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, sessions: Sandboxes
+) -> TaskMark:
     """The mark for an answer that is made of these cells."""
     wanted = facts.hidden_tests.WANTED[task.id]
     if len(set(plan.missing)) == len(wanted):
@@ -149,7 +159,11 @@ def _by_plan(task: Task, notebook: Notebook, submission: Submission, plan: Plan,
         with sessions.task() as session:
             errors = _run(notebook, submission, plan, facts, session)
             facts.task = task.id
-            tried = tuple(_try(test, submission, facts, session) for test in facts.hidden_tests.HIDDEN_TESTS if test.task == task.id)
+            tried = tuple(
+                _try(test, submission, facts, session)
+                for test in facts.hidden_tests.HIDDEN_TESTS
+                if test.task == task.id
+            )
         share = sum(each.share for each in tried if not each.wrong)
         says = "" if share > 0.999 else _public_check(task, notebook, submission, plan, facts, sessions)
     except Broken as broken:
@@ -159,7 +173,9 @@ def _by_plan(task: Task, notebook: Notebook, submission: Submission, plan: Plan,
     return _mark(task, outcome, round(task.points * share, 4), tried, says, note)
 
 
-def _run(notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, session: Session) -> list[tuple[int, dict]]:
+def _run(
+    notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, session: Session
+) -> list[tuple[int, dict]]:
     """Bring the session to where the task's answer is; the cells that raised, and what."""
     session.cell(notebook.preamble)
     names = [name for name in plan.provided if name in facts.names(notebook.name)]
@@ -201,7 +217,9 @@ def _try(test: HiddenTest, submission: Submission, facts: Facts, session: Sessio
     return Tried(test.name, test.tried, test.share, wrong)
 
 
-def _public_check(task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, sessions: Sandboxes) -> str:
+def _public_check(
+    task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, sessions: Sandboxes
+) -> str:
     """What the notebook's own check says, in an interpreter that has seen no hidden input."""
     check = facts.hidden_tests.CHECKS.get(task.id)
     if check is None:
@@ -224,7 +242,12 @@ def _in_words(error, submission: Submission, wanted: tuple[str, ...] | None = No
     error = error if isinstance(error, dict) else {}
     kind, line, text, message = (error.get(name) for name in ("type", "line", "text", "message"))
     sources = [cell.source for cell in submission.cells]
-    kind = kind if isinstance(kind, str) and (hasattr(builtins, kind) or kind.isidentifier() and any(kind in source for source in sources)) else "an error"
+    kind = (
+        kind
+        if isinstance(kind, str)
+        and (hasattr(builtins, kind) or kind.isidentifier() and any(kind in source for source in sources))
+        else "an error"
+    )
     if error.get("type") == "NotDone":
         return "it isn't done yet"
     if wanted and kind == "KeyError" and isinstance(message, str) and message.strip("'\"") in wanted:
@@ -234,7 +257,9 @@ def _in_words(error, submission: Submission, wanted: tuple[str, ...] | None = No
     return f"your code raises {kind}{where}" + (f" ({str(message)[:200]})" if wanted is None and message else "")
 
 
-def _mark(task: Task, outcome: str, points: float = 0.0, tried: tuple[Tried, ...] = (), says: str = "", note: str = "") -> TaskMark:
+def _mark(
+    task: Task, outcome: str, points: float = 0.0, tried: tuple[Tried, ...] = (), says: str = "", note: str = ""
+) -> TaskMark:
     return TaskMark(task.id, outcome, points, task.points, task.bonus, tried, says, note)
 
 

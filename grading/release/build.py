@@ -186,7 +186,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--masters", type=Path, default=Path("solutions"), help="their folder (solutions)")
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="for student notebooks (notebooks)")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--no-execute", action="store_const", dest="solutions", const="built", help="write the solutions without outputs")
+    how.add_argument(
+        "--no-execute",
+        action="store_const",
+        dest="solutions",
+        const="built",
+        help="write the solutions without outputs",
+    )
     how.add_argument("--students-only", action="store_const", dest="solutions", const="none", help="write no solutions")
     parser.set_defaults(solutions="executed")
     options = parser.parse_args(arguments)

@@ -142,7 +142,7 @@ def _mark(mark: dict, cell_type: str, place: _Place) -> NotebookNode:
     if role == "instructor":
         return NotebookNode(role=role)
     if not isinstance(mark.get("task"), str):
-        raise place.error(f"the task is {mark.get('task')!r}: give its id in quotes, as in task=\"1.1\".")
+        raise place.error(f'the task is {mark.get("task")!r}: give its id in quotes, as in task="1.1".')
     if (cell_type == "markdown") != (role in ("written", "rubric")):
         raise place.error(f"a {role} cell can't be a {cell_type} cell.")
     result = NotebookNode(task=mark["task"], role=role)

@@ -22,11 +22,11 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
-from helpers.settings import SettingsError
+from grading.release.build import build_solution, write_notebook
 from grading.release.execute import describe_failure, execute, task_name
 from grading.release.masters import ReleaseError, find_masters
-from grading.release.build import build_solution, write_notebook
 from grading.release.run_summary import environment, summarise, table
+from helpers.settings import SettingsError
 
 
 def run(masters: list[Path], out: Path) -> dict:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from helpers.report import MIME, plain
 from grading.release.execute import Execution, task_name
 from grading.release.masters import tasks
+from helpers.report import MIME, plain
 
 
 def summarise(book: NotebookNode, result: Execution) -> dict:

@@ -67,7 +67,11 @@ def summary(marks: Sequence[Marks], course: Course, written: dict, about: dict) 
         tasks=[_task_row(name, marks, course, written) for name in course.tasks],
         mistakes=_mistakes(marks),
         slowest=sorted(marks, key=lambda each: -each.seconds)[:10],
-        failed=[each for each in marks if each.status in ("failed", "unreadable") or any(task.outcome == "stopped" for task in each.tasks)],
+        failed=[
+            each
+            for each in marks
+            if each.status in ("failed", "unreadable") or any(task.outcome == "stopped" for task in each.tasks)
+        ],
         pages={each.student: file_name(each.student) for each in marks},
         about=about,
     )
@@ -96,7 +100,10 @@ def _mistakes(marks: Sequence[Marks]) -> list[tuple[str, str, int]]:
         if text := mistake(task):
             found[task.task, _NUMBER.sub("0", text)].append(_NUMBER.split(text))
     commonest = sorted(found.items(), key=lambda item: -len(item[1]))[:15]
-    return [(task, "".join(_shared(parts) for parts in zip(*texts, strict=True)), len(texts)) for (task, _), texts in commonest]
+    return [
+        (task, "".join(_shared(parts) for parts in zip(*texts, strict=True)), len(texts))
+        for (task, _), texts in commonest
+    ]
 
 
 def _shared(parts: tuple[str, ...]) -> str:

@@ -25,7 +25,9 @@ def grades(marks: Sequence[Marks], course: Course, written: dict[tuple[str, str]
     rows = [("student", "status", *course.tasks, "total", "max")]
     for each in marks:
         cells = ["" if value is None else f"{value:g}" for value in points_of(each, course, written).values()]
-        rows.append((cell(each.student), each.status, *cells, f"{total_of(each, course, written):g}", f"{course.most:g}"))
+        rows.append(
+            (cell(each.student), each.status, *cells, f"{total_of(each, course, written):g}", f"{course.most:g}")
+        )
     return _csv(rows)
 
 
@@ -160,4 +162,3 @@ def _csv(rows: Sequence[Sequence]) -> str:
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
-

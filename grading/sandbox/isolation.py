@@ -84,7 +84,9 @@ def command(place: Place, limits: Limits, folder: str | None) -> tuple[list[str]
     if not place.sandboxed:
         return run, environment
     variables = [part for name, value in environment.items() for part in ("--setenv", name, value)]
-    return ["bwrap", *_isolation(limits), *_files(place), *variables, *run], {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
+    return ["bwrap", *_isolation(limits), *_files(place), *variables, *run], {
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin")
+    }
 
 
 def _process_limits(limits: Limits, sandboxed: bool) -> dict[str, int]:
@@ -107,7 +109,14 @@ def _isolation(limits: Limits) -> list[str]:
 def _files(place: Place) -> list[str]:
     """Read-only: the system, this Python, the course's ``helpers``, the worker, the model, and files that are named."""
     system = ["/usr", "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/passwd"]
-    ours = [sys.prefix, sys.base_prefix, str(ROOT / "helpers"), worker.__file__, *place.files, *(path for path in (place.model, place.text) if Path(path).exists())]
+    ours = [
+        sys.prefix,
+        sys.base_prefix,
+        str(ROOT / "helpers"),
+        worker.__file__,
+        *place.files,
+        *(path for path in (place.model, place.text) if Path(path).exists()),
+    ]
     ours += map(str, _cache_root().glob("mechinterp-homework/smollm2-*"))
     if "gpt2" in place.model or "wikitext" in place.text:
         ours.append(constants.HF_HUB_CACHE)

@@ -13,6 +13,7 @@ This file imports nothing of :mod:`grading`, which isn't there in the sandbox.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -62,13 +63,8 @@ def main() -> None:
     import safetensors.torch  # noqa: F401
 
     matplotlib.use("agg")
-    import helpers.checks  # noqa: F401
-    import helpers.extraction  # noqa: F401
-    import helpers.latents  # noqa: F401
-    import helpers.layer_maps  # noqa: F401
-    import helpers.models  # noqa: F401
-    import helpers.plots  # noqa: F401
-    import helpers.widgets  # noqa: F401
+    for name in ("checks", "latents", "models", "plots", "sae", "sentiment", "steering"):
+        importlib.import_module(f"helpers.{name}")
 
     send(answers, {"event": "ready"})
     while True:
@@ -228,7 +224,9 @@ def _tensor(value):
 
 def _describe(error: BaseException) -> dict:
     """What went wrong, and at which line of the student's."""
-    lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(("<ipython", "/tmp/ipykernel"))]
+    lines = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(("<ipython", "/tmp/ipykernel"))
+    ]
     place = lines[-1] if lines else None
     return {
         "type": type(error).__name__[:80],

@@ -18,7 +18,22 @@ RUNNING_MAGICS = ("time", "capture", "prun")
 
 MOST_MAGICS = 100  # lines: IPython reads a cell anew for each
 # Calls whose value nobody changes: a cell that reads it leaves it as it was.
-PLAIN_CALLS = {"device", "int", "float", "str", "bool", "len", "min", "max", "sum", "round", "range", "partial", "tuple", "frozenset"}
+PLAIN_CALLS = {
+    "device",
+    "int",
+    "float",
+    "str",
+    "bool",
+    "len",
+    "min",
+    "max",
+    "sum",
+    "round",
+    "range",
+    "partial",
+    "tuple",
+    "frozenset",
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,11 @@ def _names(code: str) -> Names:
     stores = set(_stores(outside))
     needs = (found.needs | stores) - known
     return Names(
-        frozenset(found.binds), frozenset(_objects(outside)), frozenset(stores), frozenset(needs), frozenset(found.later - known - needs)
+        frozenset(found.binds),
+        frozenset(_objects(outside)),
+        frozenset(stores),
+        frozenset(needs),
+        frozenset(found.later - known - needs),
     )
 
 
@@ -123,7 +142,12 @@ def _stores(nodes: Sequence[ast.AST]) -> Iterator[str]:
             yield node.target.id
         elif isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
             yield from _root(node)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.endswith("_") and node.func.attr[0] != "_":
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr.endswith("_")
+            and node.func.attr[0] != "_"
+        ):
             yield from _root(node.func.value)  # torch's methods that change their tensor
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr" and node.args:
             yield from _root(node.args[0])
@@ -142,7 +166,13 @@ def _root(node: ast.AST) -> Iterator[str]:
 def _objects(nodes: Sequence[ast.AST]) -> Iterator[str]:
     """Names that are assigned something which using it may change."""
     for node in nodes:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, (ast.AnnAssign, ast.NamedExpr)) else []
+        targets = (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, (ast.AnnAssign, ast.NamedExpr))
+            else []
+        )
         if targets and node.value is not None and not _is_plain(node.value):
             yield from (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
 
@@ -155,4 +185,6 @@ def _is_plain(value: ast.AST) -> bool:
         return _is_plain(value.body) and _is_plain(value.orelse)
     if isinstance(value, ast.Tuple):
         return all(map(_is_plain, value.elts))
-    return isinstance(value, (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Compare, ast.BoolOp, ast.JoinedStr, ast.Lambda, ast.Attribute))
+    return isinstance(
+        value, (ast.Constant, ast.UnaryOp, ast.BinOp, ast.Compare, ast.BoolOp, ast.JoinedStr, ast.Lambda, ast.Attribute)
+    )

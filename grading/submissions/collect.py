@@ -171,7 +171,12 @@ class _Unpacker:
         for entry in entries:
             name = _safe(_real_name(entry))
             kind = stat.S_IFMT(entry.external_attr >> 16)
-            if name is None or entry.is_dir() or kind not in (0, stat.S_IFREG) or name.suffix.lower() not in (".ipynb", ".zip"):
+            if (
+                name is None
+                or entry.is_dir()
+                or kind not in (0, stat.S_IFREG)
+                or name.suffix.lower() not in (".ipynb", ".zip")
+            ):
                 continue
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

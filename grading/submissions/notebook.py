@@ -71,7 +71,9 @@ def _bytes(path: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise Unreadable("it isn't a regular file")
         if found.st_size > MAX_BYTES:
-            raise Unreadable(f"the file has {found.st_size >> 20} MB; at most {MAX_BYTES >> 20} are read: clear its outputs")
+            raise Unreadable(
+                f"the file has {found.st_size >> 20} MB; at most {MAX_BYTES >> 20} are read: clear its outputs"
+            )
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_BYTES)
     finally:

@@ -13,7 +13,7 @@ import ast
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from grading.submissions.cell_names import Names, STAR, names_of
+from grading.submissions.cell_names import STAR, Names, names_of
 from grading.submissions.notebook import Cell
 
 
@@ -38,7 +38,12 @@ class Submission:
     """A student's cells beside those that were given."""
 
     def __init__(
-        self, cells: Sequence[Cell], given: Collection[str], stubs: dict[str, str], have: Collection[str], given_names: Collection[str] = ()
+        self,
+        cells: Sequence[Cell],
+        given: Collection[str],
+        stubs: dict[str, str],
+        have: Collection[str],
+        given_names: Collection[str] = (),
     ) -> None:
         """
         Args:
@@ -59,7 +64,9 @@ class Submission:
     def answered(self, task: str, wanted: Sequence[str]) -> bool:
         """Whether a cell other than the stub binds one of the names, or claims to be the task's."""
         return any(
-            not self.is_stub[i] and not self.is_given[i] and (cell.task == task and cell.role in ("", "solution") or self.names[i].binds & set(wanted))
+            not self.is_stub[i]
+            and not self.is_given[i]
+            and (cell.task == task and cell.role in ("", "solution") or self.names[i].binds & set(wanted))
             for i, cell in enumerate(self.cells)
             if cell.code
         )
@@ -77,7 +84,9 @@ class Submission:
         self._provided: set[str] = set()
         self._mine: dict[int, bool] = {}
         missing = tuple(name for name in wanted if not self._require(name, self.until))
-        broken = tuple((i, names.error) for i, names in enumerate(self.names) if names.error and self._claims(i, task, missing))
+        broken = tuple(
+            (i, names.error) for i, names in enumerate(self.names) if names.error and self._claims(i, task, missing)
+        )
         return Plan(tuple(self._order()), tuple(sorted(self._provided)), missing, broken)
 
     def _claims(self, i: int, task: str, missing: Sequence[str]) -> bool:
@@ -93,9 +102,18 @@ class Submission:
         if not binders:
             if name in self.have:
                 self._provided.add(name)
-                self._note(user, [i for i in range(before) if name in self.names[i].stores and not self.is_given[i] and not self.is_stub[i]])
+                self._note(
+                    user,
+                    [
+                        i
+                        for i in range(before)
+                        if name in self.names[i].stores and not self.is_given[i] and not self.is_stub[i]
+                    ],
+                )
             return name in self.have
-        self._note(user, [*binders, *(i for i in range(binders[-1] + 1, before) if self._changes(i, name, binders[-1]))])
+        self._note(
+            user, [*binders, *(i for i in range(binders[-1] + 1, before) if self._changes(i, name, binders[-1]))]
+        )
         return True
 
     def _note(self, user: int, cells: Sequence[int]) -> None:
@@ -109,10 +127,16 @@ class Submission:
 
         A name that nobody binds may come out of any ``from … import *``.
         """
-        binders = [i for i, names in enumerate(self.names) if name in names.binds and not self.is_stub[i] and i != before]
+        binders = [
+            i for i, names in enumerate(self.names) if name in names.binds and not self.is_stub[i] and i != before
+        ]
         earlier = [i for i in binders if i < before]
         if not binders:
-            return [] if name in self.have else [i for i, names in enumerate(self.names) if STAR in names.binds and i != before]
+            return (
+                []
+                if name in self.have
+                else [i for i, names in enumerate(self.names) if STAR in names.binds and i != before]
+            )
         if not earlier and name in self.have:
             return []
         found = earlier[-1] if earlier else binders[0]
@@ -122,13 +146,17 @@ class Submission:
         """Whether a given cell reads something given that the student has made anew, so that its product is another."""
         if given not in self._mine:
             self._mine[given] = False  # for cells that need each other
-            self._mine[given] = any(self._is_students(name, given) for name in self.names[given].needs | self.names[given].later)
+            self._mine[given] = any(
+                self._is_students(name, given) for name in self.names[given].needs | self.names[given].later
+            )
         return self._mine[given]
 
     def _is_students(self, name: str, before: int) -> bool:
         if name not in self.given_names:
             return False
-        earlier = [i for i in range(before) if name in self.names[i].binds | self.names[i].stores and not self.is_stub[i]]
+        earlier = [
+            i for i in range(before) if name in self.names[i].binds | self.names[i].stores and not self.is_stub[i]
+        ]
         return bool(earlier) and (not self.is_given[earlier[-1]] or self._is_changed(earlier[-1]))
 
     def _changes(self, i: int, name: str, binder: int) -> bool:
@@ -137,7 +165,9 @@ class Submission:
         if self.is_given[i] or self.is_stub[i] or name in names.binds:
             return False
         # a cell that only reads a model or a table leaves it alone; one that is handed a student's SAE may train it
-        return name in names.stores or (not self.is_given[binder] and name in self.names[binder].objects and name in names.needs)
+        return name in names.stores or (
+            not self.is_given[binder] and name in self.names[binder].objects and name in names.needs
+        )
 
     def _include(self, index: int) -> None:
         if index in self._needed:

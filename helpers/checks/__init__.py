@@ -6,12 +6,12 @@ doesn't. Passing these public checks is not the grade: the grader asks more ques
 """
 
 from helpers.checks.autoencoder import task_2_1
-from helpers.checks.contexts import task_2_4
-from helpers.checks.loss import task_2_2
 from helpers.checks.notdone import NotDone
 from helpers.checks.outcomes import label_share, task_1_3, task_2_3, task_2_6, task_2_7
 from helpers.checks.residuals import task_1_1
-from helpers.checks.steering import task_1_2
+from helpers.checks.sae_loss import task_2_2
+from helpers.checks.steered_text import task_1_2
+from helpers.checks.top_contexts import task_2_4
 from helpers.checks.verdict import CheckFailed
 
 __all__ = [

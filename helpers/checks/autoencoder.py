@@ -57,13 +57,17 @@ def task_2_1(SAE: type) -> None:
         NotDone: a method is still the stub.
     """
     if isinstance(SAE, torch.nn.Module):
-        raise CheckFailed("an SAE is given, but the class is asked for: checks.task_2_1(SAE), without brackets behind SAE.")
+        raise CheckFailed(
+            "an SAE is given, but the class is asked for: checks.task_2_1(SAE), without brackets behind SAE."
+        )
     must_be_callable(SAE, "SAE")
     sae = call(SAE, D_IN, D_SAE)
     random = torch.Generator().manual_seed(3)
     weights = _set_weights(sae, random)
     for shape in ((7, D_IN), (2, 3, D_IN), (D_IN,)):
-        _check_methods(sae, torch.randn(shape, generator=random), torch.rand((*shape[:-1], D_SAE), generator=random), weights)
+        _check_methods(
+            sae, torch.randn(shape, generator=random), torch.rand((*shape[:-1], D_SAE), generator=random), weights
+        )
     _check_gradients(sae, torch.randn(7, D_IN, generator=random))
 
 
@@ -130,7 +134,9 @@ def _compare(answer: Answer, candidates: Iterator[tuple[str, np.ndarray]], what:
 def _check_forward(pair, x: torch.Tensor, h: np.ndarray, weights: Weights) -> None:
     """forward has to give what decode and encode give, in this order."""
     if isinstance(pair, torch.Tensor):
-        raise CheckFailed("forward returns one tensor: return two, the reconstruction and the latents, `return x_hat, h`.")
+        raise CheckFailed(
+            "forward returns one tensor: return two, the reconstruction and the latents, `return x_hat, h`."
+        )
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise CheckFailed(f"forward returns {describe(pair)}; expected are two tensors, `return x_hat, h`.")
     shapes = [tuple(getattr(part, "shape", ())) for part in pair]
@@ -151,7 +157,9 @@ def _check_gradients(sae, x: torch.Tensor) -> None:
     with torch.enable_grad():
         x_hat, h = call(sae, x.to(sae.W_enc.device, sae.W_enc.dtype))
         parts = [part for part in (x_hat, h) if part.requires_grad]
-        reached = parts and torch.autograd.grad(x_hat.sum() if x_hat.requires_grad else h.sum(), list(_parameters(sae)), allow_unused=True)
+        reached = parts and torch.autograd.grad(
+            x_hat.sum() if x_hat.requires_grad else h.sum(), list(_parameters(sae)), allow_unused=True
+        )
     lost = [name for name, gradient in zip(SHAPES, reached or [None] * len(SHAPES), strict=True) if gradient is None]
     if lost:
         raise CheckFailed(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 
 from helpers import sae
-from helpers.caching import Activations
+from helpers.caching.activations import Activations
 from helpers.checks.meaning import why_meaningless
 from helpers.checks.verdict import CheckFailed
 from helpers.report import report
-from helpers.steering import SteeringError
+from helpers.steering.curves import SteeringError
 
 # Task 1.3. Measured on smollm2 with the original recipe and 40 prompts; see the README.
 MIN_SHIFT, MAX_FLUENCY = 0.5, 2.0
@@ -37,7 +37,9 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
     """The chosen dose moves sentiment both ways, stays fluent, and a random direction doesn't do the same."""
     c = _positive_number("1.3", "best_coefficient", best_coefficient)
     if curve.layers is not None and list(curve.layers) != list(best_layers):
-        raise _failed("1.3", f"The curve was measured on layers {list(curve.layers)}, not on best_layers: run it again.")
+        raise _failed(
+            "1.3", f"The curve was measured on layers {list(curve.layers)}, not on best_layers: run it again."
+        )
     try:
         shift, fluency = curve.shift(c), curve.fluency(c)
     except SteeringError as error:
@@ -61,9 +63,13 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
     if shift < 0:
         problems.append(f"At +{c:g} fewer texts are positive than at −{c:g}: is a sign turned around?")
     elif shift <= needed and (needed or shift == 0):
-        problems.append(f"The share of positive texts moves by {shift:.2f}; more than {needed:g} is asked for: take a larger dose.")
+        problems.append(
+            f"The share of positive texts moves by {shift:.2f}; more than {needed:g} is asked for: take a larger dose."
+        )
     if prompts >= ENOUGH_PROMPTS and fluency > MAX_FLUENCY:
-        problems.append(f"The text falls apart: perplexity is {fluency:.1f} times the unsteered text's (at most {MAX_FLUENCY:g}).")
+        problems.append(
+            f"The text falls apart: perplexity is {fluency:.1f} times the unsteered text's (at most {MAX_FLUENCY:g})."
+        )
     _verdict("1.3", problems, key, **figures)
 
 
@@ -93,7 +99,9 @@ def task_2_3(model, my_sae, held_out: Activations, quick: bool = False) -> None:
     if marks.l0 > MAX_L0:
         problems.append(f"L0 is {marks.l0:.0f}, at most {MAX_L0:g} is asked for: strengthen the L1 term.")
     if marks.dead_fraction > MAX_DEAD:
-        problems.append(f"{marks.dead_fraction:.0%} of the latents never fire, at most {MAX_DEAD:.0%} may: weaken the L1 term or train longer.")
+        problems.append(
+            f"{marks.dead_fraction:.0%} of the latents never fire, at most {MAX_DEAD:.0%} may: weaken the L1 term or train longer."
+        )
     _verdict("2.3", problems, str(marks), **marks.figures())
 
 
@@ -117,7 +125,7 @@ def task_2_6(model, unsteered, steered, label: str, quick: bool = False) -> None
 
     ``unsteered`` and ``steered`` are completions of the same prompts; ``label`` is a name in ``data.LABELS``.
     """
-    from helpers.steering import perplexity
+    from helpers.steering.sweeps import perplexity
 
     before, after = label_share(model, unsteered, label), label_share(model, steered, label)
     cost = perplexity(steered) / perplexity(unsteered)
@@ -130,7 +138,9 @@ def task_2_6(model, unsteered, steered, label: str, quick: bool = False) -> None
     if after - before < MIN_RISE:
         problems.append(f"The share of texts with {label!r} rises by {after - before:.2f}; {MIN_RISE} is asked for.")
     if cost > MAX_COST:
-        problems.append(f"The text falls apart: perplexity is {cost:.1f} times the unsteered text's (at most {MAX_COST:g}).")
+        problems.append(
+            f"The text falls apart: perplexity is {cost:.1f} times the unsteered text's (at most {MAX_COST:g})."
+        )
     _verdict("2.6", problems, key, **figures)
 
 

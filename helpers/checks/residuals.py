@@ -17,7 +17,12 @@ from helpers.checks.answers import Answer, read
 from helpers.checks.toy import left_as_it_was, toy_model
 from helpers.checks.verdict import CheckFailed, call_on_small, must_be_callable, public_check
 
-SENTENCES = ["the food was good", "my day", "this film that she saw felt slow and bad", "it was late because they took a walk"]
+SENTENCES = [
+    "the food was good",
+    "my day",
+    "this film that she saw felt slow and bad",
+    "it was late because they took a walk",
+]
 NAME = "collect_average_residuals"
 HOOK = "blocks.{}.hook_resid_pre"
 
@@ -61,9 +66,7 @@ POSITIONS = {
     "only the last token of each sentence is used: average over all its tokens but BOS": _from(-1),
     "only the first token after BOS is used: average over all tokens but BOS": _from(1, 2),
     "only BOS is used: average over all tokens but this one": _from(0, 1),
-    "the last token of each sentence is left out: drop position 0 only": (
-        lambda T: _from(1, -1)(T) / max(T - 2, 1)
-    ),
+    "the last token of each sentence is left out: drop position 0 only": (lambda T: _from(1, -1)(T) / max(T - 2, 1)),
     "BOS is kept and the last token dropped: it is position 0 that has to go ([1:], not [:-1])": (
         lambda T: _from(0, -1)(T) / (T - 1)
     ),
@@ -101,7 +104,9 @@ LAYERS = {
     "every row holds layer 0: is the layer's number used inside the loop?": [0, 0, 0],
     "every row holds the residual stream after the last block": [3, 3, 3],
 }
-PADDING = "padding is averaged in: a batch fills sentences up to the longest, so run them one by one or leave padding out"
+PADDING = (
+    "padding is averaged in: a batch fills sentences up to the longest, so run them one by one or leave padding out"
+)
 NO_BOS = "the sentences are run without BOS: leave prepend_bos at its default and drop position 0 afterwards"
 
 
@@ -124,7 +129,9 @@ def task_1_1(collect_average_residuals: Callable) -> None:
     if not answer.equals(expected):
         raise CheckFailed(_diagnosis(answer, expected, model))
     if not again.equals(expected):
-        raise CheckFailed("the second call with the same sentences gives something else: does a sum live outside the function?")
+        raise CheckFailed(
+            "the second call with the same sentences gives something else: does a sum live outside the function?"
+        )
     if not single.equals(_streams(model, alone).weighted(_weights("", ""), LAYERS[""])):
         raise CheckFailed("four sentences come out right, but a list of one sentence doesn't.")
 

@@ -15,9 +15,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from helpers.models import load_model
-
 from helpers.checks.verdict import CheckFailed
+from helpers.models.loading import load_model
 
 WORDS = (
     "the a this that my your food film day walk house river music train garden letter was is felt seemed looked "
@@ -75,7 +74,13 @@ def _llama(n_tokens: int, layers: int, width: int) -> LlamaForCausalLM:
 def _shared(n_tokens: int) -> dict:
     # Weights of 0.4 instead of GPT-2's 0.02: layers, positions and words must differ visibly.
     # Untied embeddings, or it would repeat one word for ever.
-    return {"vocab_size": n_tokens, "tie_word_embeddings": False, "initializer_range": 0.4, "bos_token_id": 0, "eos_token_id": 1}
+    return {
+        "vocab_size": n_tokens,
+        "tie_word_embeddings": False,
+        "initializer_range": 0.4,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+    }
 
 
 @contextlib.contextmanager

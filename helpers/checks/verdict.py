@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers.report import report
-
 from helpers.checks.notdone import NotDone
+from helpers.report import report
 
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _HELPERS = str(Path(__file__).resolve().parent.parent) + os.sep

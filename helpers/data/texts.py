@@ -61,7 +61,9 @@ def _wikitext(split: str) -> list[str]:
     except hub.HubError as error:
         raise TextError(f"WikiText-2 can't be had. {error}") from error
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are of these kinds
-        raise TextError(f"WikiText-2 can't be read ({str(error)[:120]}): delete {files[names[0]]} and run again.") from error
+        raise TextError(
+            f"WikiText-2 can't be read ({str(error)[:120]}): delete {files[names[0]]} and run again."
+        ) from error
 
 
 def _file(path: Path) -> list[str]:

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from helpers.kernels.sparse_latents import Active
 from helpers.sae.base import Step
-from helpers.sae.sparse import Active
 from helpers.sae.topk import TopK
 
 REMEMBERED = 20  # batches: enough against noise, and few enough to follow activations that still change
@@ -38,7 +38,11 @@ class BatchTopK(TopK):
     def _choose(self, x: Float[Tensor, "n d_in"]) -> Active:
         top = self._order(x).topk(min(MOST * self.k, self.d_sae), dim=-1, sorted=False)
         best = top.values.flatten().topk(self.k * len(x), sorted=False).indices
-        kept = torch.zeros(top.values.numel(), dtype=torch.bool, device=x.device).index_fill_(0, best, True).view_as(top.values)
+        kept = (
+            torch.zeros(top.values.numel(), dtype=torch.bool, device=x.device)
+            .index_fill_(0, best, True)
+            .view_as(top.values)
+        )
         counts = kept.sum(-1)
         return Active(top.indices[kept], counts.cumsum(0) - counts, self.d_sae)
 

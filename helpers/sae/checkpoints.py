@@ -1,24 +1,22 @@
-"""Training that goes on where it was killed."""
+"""Checkpoints: a training run that was killed resumes from the last one."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 
+from helpers.files import replacing
 from helpers.sae.base import SAEError
 
 
-def write(path: Path, state: dict) -> None:
+def write_checkpoint(path: Path, state: dict) -> None:
     """Save a state whole or not at all: a kill in the middle leaves the file that was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    torch.save(state, unfinished)
-    os.replace(unfinished, path)
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
 
 
-def read(path: Path, about: dict) -> dict:
+def read_checkpoint(path: Path, about: dict) -> dict:
     """The saved state, if it is of the same run.
 
     Args:
@@ -31,7 +29,9 @@ def read(path: Path, about: dict) -> dict:
         state = torch.load(path, map_location="cpu", weights_only=True)
         saved = state["about"]
     except Exception as error:  # torch raises half a dozen kinds on a file that was cut short
-        raise SAEError(f"The checkpoint {str(path)!r} is broken ({str(error)[:80]}): delete it to begin anew.") from error
+        raise SAEError(
+            f"The checkpoint {str(path)!r} is broken ({str(error)[:80]}): delete it to begin anew."
+        ) from error
     for name, value in about.items():
         if saved.get(name) != value:
             raise SAEError(

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from helpers.kernels.sparse_latents import Active, decode_sparse
 from helpers.sae.base import SAEError
 from helpers.sae.batch_topk import BatchTopK
-from helpers.sae.sparse import Active, decode_sparse
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 

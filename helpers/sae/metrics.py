@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from helpers.caching import Activations
+from helpers.caching.activations import Activations
 from helpers.sae.base import SAEError
-
-CHUNK = 4096  # rows at a time: latents of all tokens at once wouldn't fit
+from helpers.sae.chunks import encoded_chunks
 
 
 @dataclass(frozen=True)
-class Marks:
+class Metrics:
     """Figures of an SAE on a set of tokens.
 
     ``fvu``: Σ‖x − x̂‖² / Σ‖x − mean‖², the mean over the whole set; 0 perfect, 1 as bad as the mean.
@@ -47,7 +45,7 @@ class Marks:
 
 
 @torch.no_grad()
-def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_sinks: bool = False) -> Marks:
+def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_sinks: bool = False) -> Metrics:
     """Measure any module with ``encode`` and ``decode`` on activations, sinks left out unless asked for.
 
     Raises:
@@ -58,9 +56,7 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
     mean = x.mean(0).to(device, torch.float32)
     error = spread = length = length_hat = cosine = 0.0
     fired = 0
-    for rows in x.split(CHUNK):
-        rows = rows.to(device, torch.float32)
-        latents = module.encode(rows)
+    for rows, latents in encoded_chunks(module, x):
         rows_hat = module.decode(latents)
         error += (rows - rows_hat).pow(2).sum().item()
         centred, centred_hat = rows - mean, rows_hat - mean
@@ -71,7 +67,7 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
         fired = fired + (latents > 0).sum(0)
     if not spread:
         raise SAEError("The activations don't vary, so FVU has no meaning: take more than one kind of token.")
-    return Marks(
+    return Metrics(
         fvu=error / spread,
         l0=fired.sum().item() / len(x),
         dead_fraction=(fired == 0).float().mean().item(),
@@ -81,12 +77,6 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
         tokens=len(x),
         sinks_left_out=sinks,
     )
-
-
-def encoder(module) -> Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "n d_sae"]]:
-    """``module.encode`` for rows on the CPU, wherever the module lies: what the functions on labels ask for."""
-    device = next(module.parameters()).device
-    return lambda rows: module.encode(rows.to(device, torch.float32)).cpu()
 
 
 def _rows(activations, keep_sinks: bool) -> tuple[Float[Tensor, "n d_in"], int]:

@@ -67,7 +67,9 @@ def _outgoing(module: nn.Module) -> tuple[str, Weights]:
     names = GATED_NAMES if isinstance(module, Gated) else NAMES
     missing = [name for name in names if not hasattr(module, name)]
     if missing:
-        raise SAEError(f"{type(module).__name__} has no {', '.join(missing)}: only SAEs with {', '.join(names)} can be saved.")
+        raise SAEError(
+            f"{type(module).__name__} has no {', '.join(missing)}: only SAEs with {', '.join(names)} can be saved."
+        )
     weights = {name: getattr(module, name) for name in names}
     if isinstance(module, (JumpReLU, BatchTopK)):
         threshold = module.threshold.detach().expand(module.d_sae)
@@ -100,7 +102,9 @@ def load(folder: str | Path) -> Architecture:
     try:
         weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
         _fold(weights, config)
-        module.load_state_dict(_incoming(weights, architecture, d_sae))  # strict: a shape that would broadcast is an error, too
+        module.load_state_dict(
+            _incoming(weights, architecture, d_sae)
+        )  # strict: a shape that would broadcast is an error, too
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise SAEError(f"The weights in {str(folder)!r} are broken ({error}): save or download them again.") from error
     return module

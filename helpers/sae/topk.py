@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.kernels.hardware import bf16_is_fast
+from helpers.kernels.sparse_latents import Active, decode_sparse, encode_at
 from helpers.sae.base import Architecture, SAEError, Step
-from helpers.sae.sparse import Active, decode_sparse, encode_at
-from helpers.settings import bf16_is_fast
 
 
 class TopK(Architecture):

@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from helpers.caching import Activations
+from helpers.caching.activations import Activations
 from helpers.sae import checkpoints
 from helpers.sae.base import Architecture, SAEError, Step, dense_step
+from helpers.sae.batches import Rows, Shuffled
 from helpers.sae.config import History, TrainConfig
-from helpers.sae.revival import can_resample, resample
-from helpers.sae.rows import Rows, Shuffled
+from helpers.sae.resampling import can_resample, resample
 
 # (x, x_hat, latents) -> a scalar, or a pair (error, sparsity penalty) of which the second is warmed up
 LossFn = Callable[[Tensor, Tensor, Tensor], Tensor | tuple[Tensor, Tensor]]
@@ -65,7 +65,9 @@ def train(
 def _check(module, rows: Rows, loss_fn) -> None:
     for name in ("encode", "decode"):
         if not callable(getattr(module, name, None)):
-            raise SAEError(f"{type(module).__name__} has no method {name!r}: an SAE needs encode(x) and decode(latents).")
+            raise SAEError(
+                f"{type(module).__name__} has no method {name!r}: an SAE needs encode(x) and decode(latents)."
+            )
     if loss_fn is None and not hasattr(module, "training_step"):
         raise SAEError(f"{type(module).__name__} brings no loss of its own: pass loss_fn(x, x_hat, latents).")
     width = getattr(module, "W_dec", rows.values).shape[-1]
@@ -112,7 +114,7 @@ class _Run:
                 self._step(i, bar)
                 bar.update()
                 if self.checkpoint and (i + 1) % self.config.save_every == 0:
-                    checkpoints.write(self.checkpoint, self._state(i + 1))
+                    checkpoints.write_checkpoint(self.checkpoint, self._state(i + 1))
         finally:
             bar.close()
             self._fold_scale()  # also after an error or an interrupt: the module stays usable
@@ -122,7 +124,7 @@ class _Run:
 
     def _begin(self) -> None:
         if self.checkpoint and self.checkpoint.is_file():
-            self._restore(checkpoints.read(self.checkpoint, self._about()))
+            self._restore(checkpoints.read_checkpoint(self.checkpoint, self._about()))
         elif self._scalable():
             with torch.no_grad():
                 self.module.b_dec.copy_(self.rows.mean / self.scale)
@@ -209,7 +211,9 @@ class _Run:
 
     def _about(self) -> dict:
         """What makes two runs the same one: a checkpoint of another is refused."""
-        config = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.config).items()}
+        config = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.config).items()
+        }
         shapes = {name: list(value.shape) for name, value in self.module.state_dict().items()}
         return {
             "module": type(self.module).__name__,

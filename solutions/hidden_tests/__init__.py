@@ -2,14 +2,23 @@
 
 The questions themselves are in ``questions.py``; what is expected is what the solutions answer to the same ones. Change the
 inputs from year to year: seeds, sentences and cases may be anything, as long as the solutions' texts don't hang on a tie
-(``tests/grading/test_verdicts.py`` says so if they do).
+(``tests/grading/judging/test_hidden_tests.py`` says so if they do).
 """
 
 from __future__ import annotations
 
 import random
 
-from grading.judging.hidden_tests import HiddenTest, Question, Words, difference, integers, numbers, same_numbers, same_words
+from grading.judging.hidden_tests import (
+    HiddenTest,
+    Question,
+    Words,
+    difference,
+    integers,
+    numbers,
+    same_numbers,
+    same_words,
+)
 
 from .recompute import compare_dictionary, compare_coefficient, compare_latent
 
@@ -44,7 +53,12 @@ HIDDEN_SEED = 417
 
 _TOY = {"seed": 733, "layers": 4, "width": 24, "architecture": "gpt2", "size": 0.5}
 _LLAMA = {"seed": 902, "layers": 2, "width": 32, "architecture": "llama", "size": 0.5}
-_SENTENCES = ["we took a walk", "it felt late", "they saw the garden because she made a cold music house", "my letter was nice"]
+_SENTENCES = [
+    "we took a walk",
+    "it felt late",
+    "they saw the garden because she made a cold music house",
+    "my letter was nice",
+]
 
 
 def _same_averages(answer: Words, expected: Words, facts) -> str:
@@ -62,7 +76,9 @@ def _averages(name: str, tried: str, share: float, model: dict, sentences: list[
 
 def _logits(name: str, tried: str, cases: list, model: dict = _TOY) -> HiddenTest:
     given = {**model, "texts": ["she saw the river and", "he took my slow train"], "cases": cases}
-    return HiddenTest("1.2", name, tried, 0.2, (Question("steered_logits", given),), same_numbers("logits", "model afterwards"))
+    return HiddenTest(
+        "1.2", name, tried, 0.2, (Question("steered_logits", given),), same_numbers("logits", "model afterwards")
+    )
 
 
 def _texts(name: str, tried: str, cases: list, new_tokens: int = 12) -> HiddenTest:
@@ -84,7 +100,9 @@ def _case(latent, texts, tokens, special=(), k=None) -> dict:
 def _scrambled(seed: int, n: int, k: int) -> dict:
     draw = random.Random(seed)
     latent = [max(0.0, round(draw.gauss(0, 1), 6)) for _ in range(n)]
-    return _case(latent, [draw.randrange(n // 12) for _ in range(n)], [draw.randrange(40) for _ in range(n)], (0, 1, 5), k)
+    return _case(
+        latent, [draw.randrange(n // 12) for _ in range(n)], [draw.randrange(40) for _ in range(n)], (0, 1, 5), k
+    )
 
 
 def _same_contexts(cases: list[dict]):
@@ -102,7 +120,9 @@ def _same_contexts(cases: list[dict]):
                 return "an index is out of range"
             if [case["latent"][row] for row in rows] != [case["latent"][row] for row in wanted]:
                 return "other activations are chosen, or in another order"
-            if len({case["texts"][row] for row in rows}) < len(rows) or any(case["tokens"][row] in case["special"] for row in rows):
+            if len({case["texts"][row] for row in rows}) < len(rows) or any(
+                case["tokens"][row] in case["special"] for row in rows
+            ):
                 return "a line is there twice, or a special token"
         return ""
 
@@ -110,7 +130,9 @@ def _same_contexts(cases: list[dict]):
 
 
 def _contexts(name: str, tried: str, *cases: dict, share: float = 0.1) -> HiddenTest:
-    return HiddenTest("2.4", name, tried, share, (Question("contexts", {"cases": list(cases)}),), _same_contexts(list(cases)))
+    return HiddenTest(
+        "2.4", name, tried, share, (Question("contexts", {"cases": list(cases)}),), _same_contexts(list(cases))
+    )
 
 
 def _same_push(answer: Words, expected: Words, facts) -> str:
@@ -136,29 +158,117 @@ HIDDEN_TESTS = (
     _averages("again", "a second call with the same sentences", 0.2, _TOY, _SENTENCES[:3], calls=2),
     _logits("all layers", "hooks for all layers, on two texts at once", [[0.9, None], [-1.7, None]]),
     _logits("some layers", "hooks for some of the layers, in any order", [[1.4, [3, 1]], [-0.6, [0]], [2.2, [2]]]),
-    _texts("texts", "steered texts for three prompts", [["awful letter early so", 1.8, None], ["is", -1.9, None], ["took felt", 1.9, None]]),
-    _texts("layers", "steered texts with some of the layers, and without a push", [["walk late is nice", -0.7, [3]], ["train", 1.4, [2, 1]], ["but felt river", 0.0, None]]),
-    _texts("end", "texts that the model ends by itself", [["river great train", -1.0, None], ["is letter", 1.4, [1, 2]], ["good made house and that", -1.3, [0, 2]]], 30),
-    HiddenTest("1.3", "outcome", "your coefficient, layers and vectors on the notebook's prompts", 1.0, (Question("dose"),), compare_coefficient),
+    _texts(
+        "texts",
+        "steered texts for three prompts",
+        [["awful letter early so", 1.8, None], ["is", -1.9, None], ["took felt", 1.9, None]],
+    ),
+    _texts(
+        "layers",
+        "steered texts with some of the layers, and without a push",
+        [["walk late is nice", -0.7, [3]], ["train", 1.4, [2, 1]], ["but felt river", 0.0, None]],
+    ),
+    _texts(
+        "end",
+        "texts that the model ends by itself",
+        [["river great train", -1.0, None], ["is letter", 1.4, [1, 2]], ["good made house and that", -1.3, [0, 2]]],
+        30,
+    ),
+    HiddenTest(
+        "1.3",
+        "outcome",
+        "your coefficient, layers and vectors on the notebook's prompts",
+        1.0,
+        (Question("dose"),),
+        compare_coefficient,
+    ),
     _sae("encode", "encode with weights and biases of its own", "encoded", "latents"),
     _sae("decode", "decode with weights and biases of its own", "decoded", "reconstruction"),
     _sae("forward", "forward: the reconstruction, then the latents", "forwarded", "reconstruction", "latents"),
-    _sae("shape", "a batch of sequences, [batch pos d_in]", "forwarded", "reconstruction", "latents", batch=[2, 5], seed=56),
+    _sae(
+        "shape",
+        "a batch of sequences, [batch pos d_in]",
+        "forwarded",
+        "reconstruction",
+        "latents",
+        batch=[2, 5],
+        seed=56,
+    ),
     _sae("gradient", "whether every weight and bias can be trained", "sae_gradients", "gradients", seed=57),
-    HiddenTest("2.2", "values", "the loss of three batches", 0.5, (Question("losses", {"cases": [[6, 5, 9, 71, 0.4], [11, 3, 8, 72, 1.9], [4, 8, 30, 73, 0.05]]}),), same_numbers("losses")),
-    HiddenTest("2.2", "one", "the loss of a single token", 0.25, (Question("losses", {"cases": [[1, 6, 7, 74, 0.7]]}),), same_numbers("losses")),
-    HiddenTest("2.2", "gradient", "whether training can lower both terms", 0.25, (Question("loss_gradients", {"case": [7, 4, 9, 75, 0.6]}),), same_numbers("gradient of the error", "gradient of the sparsity")),
+    HiddenTest(
+        "2.2",
+        "values",
+        "the loss of three batches",
+        0.5,
+        (Question("losses", {"cases": [[6, 5, 9, 71, 0.4], [11, 3, 8, 72, 1.9], [4, 8, 30, 73, 0.05]]}),),
+        same_numbers("losses"),
+    ),
+    HiddenTest(
+        "2.2",
+        "one",
+        "the loss of a single token",
+        0.25,
+        (Question("losses", {"cases": [[1, 6, 7, 74, 0.7]]}),),
+        same_numbers("losses"),
+    ),
+    HiddenTest(
+        "2.2",
+        "gradient",
+        "whether training can lower both terms",
+        0.25,
+        (Question("loss_gradients", {"case": [7, 4, 9, 75, 0.6]}),),
+        same_numbers("gradient of the error", "gradient of the sparsity"),
+    ),
     _dictionary("2.3", "my_sae", "your SAE on lines that it can't have seen"),
     _contexts("order", "the strongest first", _case([0.5, 2.5, 1.5, 3.5, 0.25], [0, 1, 2, 3, 4], _DOZEN[:5])),
-    _contexts("k", "k, and its default", _case([0.5, 3.0, 1.5, 2.0, 0.25, 4.0, 2.5], [6, 5, 4, 3, 2, 1, 0], _DOZEN[:7]), _case([0.5, 3.0, 1.5, 2.0, 0.25, 4.0, 2.5], [6, 5, 4, 3, 2, 1, 0], _DOZEN[:7], k=2)),
-    _contexts("lines", "several strong tokens in one line", _case([5.0, 4.5, 4.0, 0.5, 3.0, 2.0], [8, 8, 8, 1, 3, 3], _DOZEN[:6], k=3)),
-    _contexts("special", "special tokens", _case([6.0, 1.0, 5.0, 2.0, 3.0], [1, 2, 3, 4, 5], [2, 21, 3, 22, 23], (2, 3), 3)),
-    _contexts("special first", "a line whose strongest token is special", _case([9.0, 4.0, 8.0, 5.0, 1.0], [1, 1, 2, 2, 3], [2, 21, 3, 22, 23], (2, 3), 2)),
-    _contexts("dead", "a latent that never fires, and one that fires in fewer lines than k", _case([0.0] * 8, [0, 0, 1, 1, 2, 2, 3, 3], _DOZEN[:8], k=4), _case([0.0, 1.5, 0.0, 2.5, 0.0, 0.75], [0, 1, 2, 3, 4, 1], _DOZEN[:6]), share=0.2),
+    _contexts(
+        "k",
+        "k, and its default",
+        _case([0.5, 3.0, 1.5, 2.0, 0.25, 4.0, 2.5], [6, 5, 4, 3, 2, 1, 0], _DOZEN[:7]),
+        _case([0.5, 3.0, 1.5, 2.0, 0.25, 4.0, 2.5], [6, 5, 4, 3, 2, 1, 0], _DOZEN[:7], k=2),
+    ),
+    _contexts(
+        "lines",
+        "several strong tokens in one line",
+        _case([5.0, 4.5, 4.0, 0.5, 3.0, 2.0], [8, 8, 8, 1, 3, 3], _DOZEN[:6], k=3),
+    ),
+    _contexts(
+        "special", "special tokens", _case([6.0, 1.0, 5.0, 2.0, 3.0], [1, 2, 3, 4, 5], [2, 21, 3, 22, 23], (2, 3), 3)
+    ),
+    _contexts(
+        "special first",
+        "a line whose strongest token is special",
+        _case([9.0, 4.0, 8.0, 5.0, 1.0], [1, 1, 2, 2, 3], [2, 21, 3, 22, 23], (2, 3), 2),
+    ),
+    _contexts(
+        "dead",
+        "a latent that never fires, and one that fires in fewer lines than k",
+        _case([0.0] * 8, [0, 0, 1, 1, 2, 2, 3, 3], _DOZEN[:8], k=4),
+        _case([0.0, 1.5, 0.0, 2.5, 0.0, 0.75], [0, 1, 2, 3, 4, 1], _DOZEN[:6]),
+        share=0.2,
+    ),
     _contexts("negative", "values below 0", _case([-5.0, 1.5, -0.5, 2.5, -4.0], [0, 1, 2, 3, 4], _DOZEN[:5], k=4)),
-    _contexts("ties", "equal activations in several lines", _case([2.0, 1.0, 2.0, 1.0, 2.0, 2.0], [0, 1, 2, 3, 0, 4], _DOZEN[:6], k=4)),
+    _contexts(
+        "ties",
+        "equal activations in several lines",
+        _case([2.0, 1.0, 2.0, 1.0, 2.0, 2.0], [0, 1, 2, 3, 0, 4], _DOZEN[:6], k=4),
+    ),
     _contexts("long", "some hundred tokens", _scrambled(81, 600, 15), _scrambled(82, 240, 40)),
-    HiddenTest("2.6", "hook", "your hook, with another dictionary", 0.25, (Question("latent_push", {"cases": [[3, 2.5], [0, -1.25]]}, "rows"),), _same_push),
-    HiddenTest("2.6", "outcome", "your latent and strength on the notebook's prompts", 0.75, (Question("latent_choice"),), compare_latent),
+    HiddenTest(
+        "2.6",
+        "hook",
+        "your hook, with another dictionary",
+        0.25,
+        (Question("latent_push", {"cases": [[3, 2.5], [0, -1.25]]}, "rows"),),
+        _same_push,
+    ),
+    HiddenTest(
+        "2.6",
+        "outcome",
+        "your latent and strength on the notebook's prompts",
+        0.75,
+        (Question("latent_choice"),),
+        compare_latent,
+    ),
     _dictionary("2.7", "bonus_sae", "your SAE beside the reference, on lines that neither can have seen"),
 )

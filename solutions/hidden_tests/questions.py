@@ -52,7 +52,9 @@ def steered_logits(student, given):
     tokens = torch.cat([model.to_tokens(text) for text in given["texts"]])
     found = []
     for coefficient, layers in given["cases"]:
-        hooks = student["make_steering_hooks"](vectors.clone(), coefficient, *([] if layers is None else [list(layers)]))
+        hooks = student["make_steering_hooks"](
+            vectors.clone(), coefficient, *([] if layers is None else [list(layers)])
+        )
         with model.hooks(fwd_hooks=list(hooks)):
             found.append(model(tokens))
     return _numbers(logits=found, model_afterwards=model(tokens))
@@ -76,7 +78,9 @@ def steered_texts(student, given):
 
 def dose(student, given):
     layers = [int(layer) for layer in student["best_layers"]]
-    return {"coefficient": float(student["best_coefficient"]), "layers": layers} | _numbers(vectors=student["steering_vectors"])
+    return {"coefficient": float(student["best_coefficient"]), "layers": layers} | _numbers(
+        vectors=student["steering_vectors"]
+    )
 
 
 # 2.1 and 2.2 ------------------------------------------------------------------------------------------
@@ -131,7 +135,9 @@ def _loss_inputs(n, d_in, d_sae, seed):
 
 def losses(student, given):
     """``{"losses"}``, one per case of sizes, seed and coefficient."""
-    found = [student["sae_loss"](*_loss_inputs(*sizes, seed), coefficient) for *sizes, seed, coefficient in given["cases"]]
+    found = [
+        student["sae_loss"](*_loss_inputs(*sizes, seed), coefficient) for *sizes, seed, coefficient in given["cases"]
+    ]
     return _numbers(losses=[torch.as_tensor(as_array(loss)[0]).reshape(()) for loss in found])
 
 
@@ -185,7 +191,9 @@ def contexts(student, given):
     found = []
     for case in given["cases"]:
         tensors = (torch.tensor(case["latent"]), torch.tensor(case["texts"]), torch.tensor(case["tokens"]))
-        rows = student["top_contexts"](*tensors, set(case["special"]), **({} if case["k"] is None else {"k": case["k"]}))
+        rows = student["top_contexts"](
+            *tensors, set(case["special"]), **({} if case["k"] is None else {"k": case["k"]})
+        )
         found.append([int(row) for row in (rows.tolist() if hasattr(rows, "tolist") else rows)])
     return {"rows": found}
 
@@ -202,7 +210,9 @@ def latent_push(student, given):
     for index, strength in given["cases"]:
         stream = torch.zeros(2, 3, given["rows"].shape[1])
         for name, hook in student["make_latent_hooks"](module, index, strength):
-            result = hook(stream, hook=SimpleNamespace(name=str(name), ctx={}, layer=lambda: int(str(name).split(".")[1])))
+            result = hook(
+                stream, hook=SimpleNamespace(name=str(name), ctx={}, layer=lambda: int(str(name).split(".")[1]))
+            )
             stream = stream if result is None else result
             names.append(str(name))
         pushed.append(stream)

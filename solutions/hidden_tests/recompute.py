@@ -53,16 +53,26 @@ def _dose(facts, answer: Words) -> tuple[float, float]:
         raise BadAnswer("best_layers aren't layers of the model")
     if vectors.shape != shape or not np.isfinite(vectors).all():
         raise BadAnswer(f"steering_vectors aren't one finite vector per layer, {list(shape)}")
-    key = hashlib.sha256(vectors.astype(np.float32).tobytes() + repr((coefficient, sorted(set(layers)))).encode()).hexdigest()
+    key = hashlib.sha256(
+        vectors.astype(np.float32).tobytes() + repr((coefficient, sorted(set(layers)))).encode()
+    ).hexdigest()
     return facts.remember(f"dose {key}", lambda: _steer(facts, torch.tensor(vectors), coefficient, sorted(set(layers))))
 
 
 def _steer(facts, vectors: torch.Tensor, coefficient: float, layers: list[int]) -> tuple[float, float]:
-    sets = [[], *([(f"blocks.{i}.hook_resid_pre", _adder(sign * coefficient * vectors[i])) for i in layers] for sign in (-1, 1))]
+    sets = [
+        [],
+        *(
+            [(f"blocks.{i}.hook_resid_pre", _adder(sign * coefficient * vectors[i])) for i in layers]
+            for sign in (-1, 1)
+        ),
+    ]
     rows = hooks.generate_many(facts.model, facts.prompts, sets, facts.new_tokens)
     (curve,) = steering.two_sided(rows, [coefficient])
     plain, *pushed = (curve.at(c).perplexity for c in (0.0, -coefficient, coefficient))
-    return curve.shift(coefficient), sum(pushed) * math.nan if not all(map(math.isfinite, pushed)) else max(pushed) / plain
+    return curve.shift(coefficient), sum(pushed) * math.nan if not all(map(math.isfinite, pushed)) else max(
+        pushed
+    ) / plain
 
 
 def _adder(push: torch.Tensor):
@@ -141,7 +151,12 @@ def figures(answer: Words, x: np.ndarray) -> Figures:
     token, latent = (numbers(answer, name).astype(np.int64) for name in ("token", "latent"))
     value, active = numbers(answer, "value"), number(answer, "active")
     n, d_in = x.shape
-    if rows.ndim != 2 or rows.shape[1] != d_in or bias.shape != (d_in,) or not token.shape == latent.shape == value.shape == (len(value),):
+    if (
+        rows.ndim != 2
+        or rows.shape[1] != d_in
+        or bias.shape != (d_in,)
+        or not token.shape == latent.shape == value.shape == (len(value),)
+    ):
         raise BadAnswer("the shapes of codes and decoder don't fit together")
     if not all(np.isfinite(part).all() for part in (rows, bias, value)):
         raise BadAnswer("there is NaN or infinity in the codes or the decoder: did the training diverge?")
@@ -185,7 +200,9 @@ def compare_latent(answer: Words, expected: Words, facts) -> str:
     if rise <= 0 or rise < least:
         return f"the share of texts with such a word rises by {rise:.2f}; {max(least, 0.01):.2f} is asked for"
     if cost > most:
-        return f"the text falls apart: perplexity is {cost:.1f} times the unsteered text's, at most {most:.1f} is allowed"
+        return (
+            f"the text falls apart: perplexity is {cost:.1f} times the unsteered text's, at most {most:.1f} is allowed"
+        )
     return ""
 
 

@@ -116,7 +116,10 @@ WRONG = {
     "other h": ({"forward": lambda s, x: (s.decode(s.encode(x)), (x - s.b_dec) @ s.W_enc)}, "call self.encode(x)"),
     "forward gives None": ({"forward": lambda s, x: None}, "forward returns None"),
     "in place": ({"encode": in_place}, "the argument of encode is changed"),
-    "one dimension": ({"encode": lambda s, x: Right.encode(s, x).flatten(0, -2)}, "encode of a tensor of shape [2, 3, 6]"),
+    "one dimension": (
+        {"encode": lambda s, x: Right.encode(s, x).flatten(0, -2)},
+        "encode of a tensor of shape [2, 3, 6]",
+    ),
     "batch mean": ({"encode": lambda s, x: Right.encode(s, x).mean(0)}, "Every token has its own row"),
     "None": ({"encode": lambda s, x: None}, "gives None"),
     "NaN": ({"encode": lambda s, x: Right.encode(s, x) * float("nan")}, "holds NaN"),

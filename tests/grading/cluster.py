@@ -42,7 +42,9 @@ def cluster(folder: Path, report: Path, kill_after: int) -> Iterator[tuple[str, 
 
 
 def _start(what: str, *options: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", f"distributed.cli.dask_{what}", *options, "--no-dashboard"], **_QUIET)
+    return subprocess.Popen(
+        [sys.executable, "-m", f"distributed.cli.dask_{what}", *options, "--no-dashboard"], **_QUIET
+    )
 
 
 def _address(file: Path) -> str:

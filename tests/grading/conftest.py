@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from grading.judging import reference
-from grading.submissions.collect import Handed
 from grading.course import read_course
+from grading.judging import reference
 from grading.judging.submission import grade
 from grading.sandbox.isolation import Limits, Place
+from grading.submissions.collect import Handed
 from tests import tiny
 from tests.grading import local
 from tests.submissions import books

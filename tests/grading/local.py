@@ -12,8 +12,8 @@ from unittest import mock
 import torch
 
 from grading.sandbox import worker
-from grading.submissions.cell_names import without_magics
 from grading.sandbox.session import Broken
+from grading.submissions.cell_names import without_magics
 
 
 class Sessions:

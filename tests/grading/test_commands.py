@@ -10,10 +10,10 @@ import zipfile
 import grimp
 import pytest
 
-from grading.release import handout
-from grading.sandbox import isolation
 from grading.__main__ import main
+from grading.release import handout
 from grading.release.build import build_solution, build_student, leaks
+from grading.sandbox import isolation
 from tests.submissions import books
 
 
@@ -22,14 +22,27 @@ def test_the_handout_holds_what_students_need_and_no_solution(tmp_path):
     assert main(["handout", "--out", str(out)]) == 0
     with zipfile.ZipFile(out) as archive:
         names = set(archive.namelist())
-        everything = "\n".join(archive.read(name).decode("utf-8", "replace") for name in names if name.endswith((".py", ".md", ".ipynb")))
+        everything = "\n".join(
+            archive.read(name).decode("utf-8", "replace") for name in names if name.endswith((".py", ".md", ".ipynb"))
+        )
         readme = archive.read("homework/README.md").decode()
-    assert {"homework/notebooks/01_sentiment_steering.ipynb", "homework/helpers/checks/__init__.py", "homework/requirements.txt", "homework/README.md"} <= names
-    assert not [name for name in names if "solutions" in name or "tests/" in name or "hidden" in name or ".git/" in name or "pycache" in name]
+    assert {
+        "homework/notebooks/01_sentiment_steering.ipynb",
+        "homework/helpers/checks/__init__.py",
+        "homework/requirements.txt",
+        "homework/README.md",
+    } <= names
+    assert not [
+        name
+        for name in names
+        if "solutions" in name or "tests/" in name or "hidden" in name or ".git/" in name or "pycache" in name
+    ]
     for path in (books.MASTERS / f"{name}.py" for name in books.NAMES):
         assert leaks(build_solution(path), build_student(path)) == []
     assert "BEGIN SOLUTION\n    total =" not in everything
-    assert "make lab" in readme and "0.85" not in readme and "results.md" not in readme  # figures give away a coefficient
+    assert (
+        "make lab" in readme and "0.85" not in readme and "results.md" not in readme
+    )  # figures give away a coefficient
     first = out.read_bytes()
     handout.write_handout(out)
     assert out.read_bytes() == first
@@ -37,10 +50,16 @@ def test_the_handout_holds_what_students_need_and_no_solution(tmp_path):
 
 def test_a_student_hears_whether_the_file_can_be_graded_and_no_marks(tmp_path, capsys):
     wrong = books.changed("2.2", ("(x - x_hat).pow(2).sum(-1).mean()", "0 * x.sum()"))
-    path = books.put(tmp_path, books.book(books.SECOND, {"2.2": wrong, "2.4": "top_contexts = 1 / 0"}, solved=False), "mine")
+    path = books.put(
+        tmp_path, books.book(books.SECOND, {"2.2": wrong, "2.4": "top_contexts = 1 / 0"}, solved=False), "mine"
+    )
     assert main(["check", str(path)]) == 1
     said = capsys.readouterr().out
-    assert "2 of 6 coding tasks are answered" in said and "2.2: runs" in said and "2.4: its cells don't run: ZeroDivisionError" in said
+    assert (
+        "2 of 6 coding tasks are answered" in said
+        and "2.2: runs" in said
+        and "2.4: its cells don't run: ZeroDivisionError" in said
+    )
     assert "point" not in said and "right" not in said
 
 
@@ -48,7 +67,11 @@ def test_the_handout_holds_of_the_grader_only_what_the_self_check_imports():
     graph = grimp.build_graph("grading", "helpers")
     needed = {"grading", "grading.__main__", "grading.selfcheck", *graph.find_upstream_modules("grading.selfcheck")}
     needed |= {name.rpartition(".")[0] for name in needed if name.count(".") > 1}
-    handed = {path.with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__") for path in handout.contents() if path.match("grading/**/*.py") or path.match("grading/*.py")}
+    handed = {
+        path.with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+        for path in handout.contents()
+        if path.match("grading/**/*.py") or path.match("grading/*.py")
+    }
     assert handed == {name for name in needed if name.startswith("grading")}
 
 
@@ -60,7 +83,13 @@ def test_the_self_check_works_in_the_handout(tmp_path):
     course = tmp_path / "homework"
     environment = {**os.environ, "PYTHONPATH": str(course)}
     command = [sys.executable, "-P", "-m", "grading"]
-    done = subprocess.run([*command, "check", f"notebooks/{books.FIRST}.ipynb"], cwd=course, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "check", f"notebooks/{books.FIRST}.ipynb"],
+        cwd=course,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert "0 of 3 coding tasks" in done.stdout, done.stderr
     done = subprocess.run([*command, "--help"], cwd=course, env=environment, capture_output=True, text=True)
     assert "check" in done.stdout and "grade a folder" not in done.stdout
@@ -69,7 +98,11 @@ def test_the_self_check_works_in_the_handout(tmp_path):
 def test_the_notebook_may_be_the_very_file_that_was_given(tmp_path, capsys, monkeypatch):
     """Students write into notebooks/; what was given is read elsewhere."""
     monkeypatch.chdir(tmp_path)
-    books.put(tmp_path / "notebooks", books.book(books.FIRST, {"1.1": "collect_average_residuals = 1 / 0"}, solved=False), books.FIRST)
+    books.put(
+        tmp_path / "notebooks",
+        books.book(books.FIRST, {"1.1": "collect_average_residuals = 1 / 0"}, solved=False),
+        books.FIRST,
+    )
     assert main(["check", f"notebooks/{books.FIRST}.ipynb"]) == 1
     said = capsys.readouterr().out
     assert "1 of 3 coding tasks are answered" in said and "1.1: its cells don't run: ZeroDivisionError" in said
@@ -90,7 +123,9 @@ def test_an_untouched_notebook(tmp_path, capsys):
 @pytest.mark.parametrize("arguments", [["grade", "missing"], ["grade"], ["grade", "--merge", "--report", "nowhere"]])
 def test_errors_say_what_to_do(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("grading.judging.command.demand", lambda sandboxed: None)
-    monkeypatch.setattr("grading.judging.batch.prepare", lambda masters, *a: (None, type("C", (), {"notebooks": ()})(), None))
+    monkeypatch.setattr(
+        "grading.judging.batch.prepare", lambda masters, *a: (None, type("C", (), {"notebooks": ()})(), None)
+    )
     assert main(arguments) == 1
     assert capsys.readouterr().err.startswith("grade: ")
 

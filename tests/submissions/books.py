@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from grading.release.masters import find_masters, read_master
 from grading.release.build import build_student
+from grading.release.masters import find_masters, read_master
 
 ROOT = Path(__file__).parents[2]
 MASTERS = ROOT / "solutions"
@@ -74,7 +74,11 @@ def put(folder: Path, content: dict | bytes | str, name: str) -> Path:
     """Write a notebook into a student's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.ipynb"
-    raw = content if isinstance(content, bytes) else (content if isinstance(content, str) else json.dumps(content)).encode("utf-8", "surrogatepass")
+    raw = (
+        content
+        if isinstance(content, bytes)
+        else (content if isinstance(content, str) else json.dumps(content)).encode("utf-8", "surrogatepass")
+    )
     path.write_bytes(raw)
     return path
 

@@ -213,7 +213,14 @@ def _without_metadata(content: dict) -> dict:
 
 
 def _extra_cells(content: dict) -> dict:
-    extra = [code("!ls"), code("%matplotlib inline\nimport pandas as pd"), text("my notes"), code("x = ["), code("print('x' * 10**6)"), code("raise ValueError('of no consequence')")]
+    extra = [
+        code("!ls"),
+        code("%matplotlib inline\nimport pandas as pd"),
+        text("my notes"),
+        code("x = ["),
+        code("print('x' * 10**6)"),
+        code("raise ValueError('of no consequence')"),
+    ]
     return {**content, "cells": [cell for each in content["cells"] for cell in (each, extra[len(each["source"]) % 6])]}
 
 
@@ -225,19 +232,37 @@ def _imports_last(content: dict) -> dict:
 def _stub_again(content: dict) -> dict:
     """An untouched copy of every task's cell at the end."""
     name = FIRST if "Sentiment" in json.dumps(content)[:4000] else SECOND
-    return {**content, "cells": [*content["cells"], *(cell for cell in book(name, solved=False)["cells"] if any(is_task(cell, t) for t in CODE_TASKS))]}
+    return {
+        **content,
+        "cells": [
+            *content["cells"],
+            *(cell for cell in book(name, solved=False)["cells"] if any(is_task(cell, t) for t in CODE_TASKS)),
+        ],
+    }
 
 
 def _version_3(content: dict) -> dict:
-    cells = [{**cell, "input": cell["source"], "language": "python"} if cell["cell_type"] == "code" else cell for cell in copy.deepcopy(content["cells"])]
+    cells = [
+        {**cell, "input": cell["source"], "language": "python"} if cell["cell_type"] == "code" else cell
+        for cell in copy.deepcopy(content["cells"])
+    ]
     for cell in cells:
         if cell["cell_type"] == "code":
             del cell["source"]
-    return {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": cells, "metadata": {}}]}
+    return {
+        "nbformat": 3,
+        "nbformat_minor": 0,
+        "metadata": {"name": ""},
+        "worksheets": [{"cells": cells, "metadata": {}}],
+    }
 
 
 def _as_lists(content: dict) -> dict:
-    return {**content, "nbformat": 5, "cells": [{**cell, "source": cell["source"].splitlines(True)} for cell in content["cells"]]}
+    return {
+        **content,
+        "nbformat": 5,
+        "cells": [{**cell, "source": cell["source"].splitlines(True)} for cell in content["cells"]],
+    }
 
 
 def _only_answers(content: dict) -> dict:
@@ -247,7 +272,13 @@ def _only_answers(content: dict) -> dict:
 def _own_doses(content: dict) -> dict:
     """A given cell with doses of one's own, as the notebook invites to."""
     old = "coefficients = [-0.3, -0.2, -0.15, -0.1, 0.1, 0.15, 0.2, 0.3]"
-    return {**content, "cells": [{**cell, "source": cell["source"].replace(old, "coefficients = [-0.4, -0.25, 0.25, 0.4]")} for cell in content["cells"]]}
+    return {
+        **content,
+        "cells": [
+            {**cell, "source": cell["source"].replace(old, "coefficients = [-0.4, -0.25, 0.25, 0.4]")}
+            for cell in content["cells"]
+        ],
+    }
 
 
 def _one_file() -> list:
@@ -261,8 +292,18 @@ WHOLE: list[tuple[str, Callable[[], list]]] = [
     ("both notebooks in one file", _one_file),
     ("metadata and ids gone", lambda: _both(_without_metadata)),
     ("extra cells, broken and loud ones", lambda: _both(_extra_cells)),
-    ("CRLF", lambda: _both(lambda content: json.dumps({**content, "cells": [{**c, "source": c["source"].replace("\n", "\r\n")} for c in content["cells"]]}))),
-    ("a BOM in front", lambda: _both(lambda content: b"\xef\xbb\xbf" + json.dumps(content, ensure_ascii=False).encode())),
+    (
+        "CRLF",
+        lambda: _both(
+            lambda content: json.dumps(
+                {**content, "cells": [{**c, "source": c["source"].replace("\n", "\r\n")} for c in content["cells"]]}
+            )
+        ),
+    ),
+    (
+        "a BOM in front",
+        lambda: _both(lambda content: b"\xef\xbb\xbf" + json.dumps(content, ensure_ascii=False).encode()),
+    ),
     ("UTF-16", lambda: _both(lambda content: json.dumps(content, ensure_ascii=False).encode("utf-16"))),
     ("imports at the end", lambda: _both(_imports_last)),
     ("cells in reverse order", lambda: _both(lambda content: {**content, "cells": content["cells"][::-1]})),
@@ -279,5 +320,7 @@ def right() -> list[tuple[str, Callable[[], list], tuple[str, ...]]]:
     for task, what, source in ANSWERS:
         name = FIRST if task[0] == "1" else SECOND
         needed = {"1.3": {"1.1": solutions()["1.1"]}, "2.3": {"2.1": solutions()["2.1"]}}.get(task, {})
-        single.append((f"{task} {what}", lambda n=name, a={**needed, task: source}: [book(n, a, solved=False)], (task,)))
+        single.append(
+            (f"{task} {what}", lambda n=name, a={**needed, task: source}: [book(n, a, solved=False)], (task,))
+        )
     return single + [(what, make, CODE_TASKS) for what, make in WHOLE]

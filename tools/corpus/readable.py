@@ -14,7 +14,9 @@ ASSISTANT = re.compile(
     r"chatbot|here('s| is) (a|an|the) (review|article|letter|story|recipe|report|essay)|word count)\b",
     re.IGNORECASE,
 )
-PLACEHOLDER = re.compile(r"\[[^\]]{0,40}\b(name|address|date|city|number|insert|link|email)\b[^\]]{0,40}\]|<[a-z/]+>|https?:|\bwww\.", re.I)
+PLACEHOLDER = re.compile(
+    r"\[[^\]]{0,40}\b(name|address|date|city|number|insert|link|email)\b[^\]]{0,40}\]|<[a-z/]+>|https?:|\bwww\.", re.I
+)
 SENTENCE_END = re.compile(r"[.!?][\"”')]?(?=\s|$)")
 MIN_WORDS = 40
 

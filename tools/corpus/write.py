@@ -18,10 +18,10 @@ from jaxtyping import Bool
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from helpers.data.texts import WRITTEN
 from tools.corpus.prompts import request
 from tools.corpus.readable import whole_sentences, why_unreadable
 
-HERE = Path(__file__).parent
 BATCH = 64
 SYSTEM = "You are a writer. You answer with the text alone."
 SAMPLING = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "repetition_penalty": 1.1, "max_new_tokens": 240}
@@ -31,7 +31,7 @@ def sample(raw: Path, documents: int, seed: int) -> None:
     """Append documents to ``raw`` until it has ``documents`` of them, rounded up to whole batches."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from helpers.models import smollm2_folder
+    from helpers.models.smollm2 import smollm2_folder
 
     raw.parent.mkdir(parents=True, exist_ok=True)
     done = _whole_batches(raw)
@@ -94,7 +94,7 @@ def keep(raw: Path, packed: Path) -> Counter:
 
 def _tone_confirmed(records: list[dict]) -> Bool[Tensor, " n"]:
     """False for a review whose tone isn't what was asked for; as many were asked for of each, so the median divides."""
-    from helpers.sentiment import asked, judge_model  # not the probe, which is trained on this very corpus
+    from helpers.sentiment.llm_judge import asked, judge_model  # not the probe, which is trained on this very corpus
 
     confirmed = torch.ones(len(records), dtype=torch.bool)
     reviews = [i for i, record in enumerate(records) if record["tone"]]
@@ -108,7 +108,7 @@ def _tone_confirmed(records: list[dict]) -> Bool[Tensor, " n"]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--raw", type=Path, default=Path("build/written.raw.jsonl"), help="where samples are kept")
-    parser.add_argument("--out", type=Path, default=HERE / "written.jsonl.gz", help="the packed corpus")
+    parser.add_argument("--out", type=Path, default=WRITTEN, help="the packed corpus")
     parser.add_argument("--documents", type=int, default=1856, help="how many to sample; about a second each")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -1,0 +1,162 @@
+"""Whether latents mean what a rule says: the best latent per label, and probes on a few of them.
+
+``encode`` maps rows ``[n d_in]`` on the CPU to features there: ``latents.encoder(module)`` for latents, and for the
+same figure on raw neurons ``lambda x: x``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.sparse import csc_array
+from torch import Tensor
+
+from helpers.sae.base import SAEError
+from helpers.sae.chunks import chunks
+
+Encode = Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "n d_features"]]
+
+
+@torch.no_grad()
+def _features(encode: Encode, values: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_features"]:
+    return torch.cat([encode(rows).half() for rows in chunks(values)])
+
+
+@torch.no_grad()
+def best_f1(
+    encode: Encode,
+    values: Float[Tensor, "n d_in"],
+    labels: Bool[Tensor, "n_labels n"],
+    both_signs: bool = False,
+    thresholds: int = 8,
+) -> tuple[Float[Tensor, " n_labels"], Float[Tensor, " n_labels"]]:
+    """For each label the best single feature's F1, and which feature it is.
+
+    A feature says "yes" where it is above a threshold; tried are 0 and quantiles of its values, the
+    same number for every feature, so that latents and raw neurons have the same chances.
+
+    Args:
+        both_signs: also try each feature's negative, since a raw neuron has no preferred sign.
+
+    Returns:
+        F1 per label, and the index of the feature that reached it (for ``both_signs`` the index counts
+        the negatives after all the positives).
+    """
+    features = _features(encode, values)
+    best, which = torch.zeros(len(labels)), torch.zeros(len(labels), dtype=torch.long)
+    truth = labels.float()
+    signs = (1, -1) if both_signs else (1,)
+    for s, sign in enumerate(signs):
+        for first in range(0, features.shape[1], 512):
+            part = (sign * features[:, first : first + 512]).float()
+            for threshold in _thresholds(part, thresholds):
+                f1 = _f1((part > threshold).float(), truth)
+                value, index = f1.max(1)
+                better = value > best
+                best[better] = value[better]
+                which[better] = index[better] + first + s * features.shape[1]
+    return best, which
+
+
+def _thresholds(part: Float[Tensor, "n f"], count: int) -> list[Float[Tensor, " f"]]:
+    """0, then quantiles from the 80th percent to the 99.9th, spaced evenly in the logarithm of what is left."""
+    tails = torch.logspace(-0.7, -3, count - 1)
+    ranked = part.sort(0).values
+    places = ((1 - tails) * (len(part) - 1)).round().long()
+    return [torch.zeros(part.shape[1]), *ranked[places]]
+
+
+def _f1(said: Float[Tensor, "n f"], truth: Float[Tensor, "n_labels n"]) -> Float[Tensor, "n_labels f"]:
+    hits = truth @ said
+    return 2 * hits / (said.sum(0) + truth.sum(1, keepdim=True)).clamp_min(1)
+
+
+def best_label(table: csc_array, labels: Bool[np.ndarray, "n_labels n"]) -> tuple[np.ndarray, np.ndarray]:
+    """For each latent of a sparse table ``[n d_sae]`` the label that "it fires" predicts best, and the F1.
+
+    The other way round from :func:`best_f1`: there a label looks for its latent, here a latent for its label.
+    """
+    fires = table.astype(bool).astype(np.float64)
+    hits = (fires.T @ labels.T.astype(np.float64)).T
+    f1 = 2 * hits / np.maximum(fires.sum(0) + labels.sum(1)[:, None], 1)
+    return f1.argmax(0), f1.max(0)
+
+
+@torch.no_grad()
+def auroc(
+    encode: Encode, values: Float[Tensor, "n d_in"], labels: Bool[Tensor, "n_labels n"], which: Tensor
+) -> Float[Tensor, " n_labels"]:
+    """Per label the area under the ROC curve of one feature: ``which``, as :func:`best_f1` gives it (one sign)."""
+    from sklearn.metrics import roc_auc_score  # here, since it would cost every start half a second
+
+    wanted = torch.cat([encode(rows)[:, which] for rows in chunks(values)]).float().cpu()
+    return torch.tensor([roc_auc_score(truth, wanted[:, i]) for i, truth in enumerate(labels)])
+
+
+@dataclass(frozen=True)
+class ProbeScores:
+    """Per label, on tokens that the probe hasn't seen: F1, AUROC, and the features that the probe reads."""
+
+    f1: Float[Tensor, " n_labels"]
+    auroc: Float[Tensor, " n_labels"]
+    chosen: tuple[tuple[int, ...], ...]
+
+
+def sparse_probe(
+    encode: Encode,
+    train: tuple[Float[Tensor, "n d_in"], Bool[Tensor, "n_labels n"]],
+    test: tuple[Float[Tensor, "m d_in"], Bool[Tensor, "n_labels m"]],
+    k: int | None = 1,
+) -> ProbeScores:
+    """Logistic regression on the ``k`` best features per label; features, weights and threshold come from ``train``.
+
+    Chosen are those whose mean on the label differs most from the mean off it, in standard deviations
+    (Gurnee et al. 2023, "Finding Neurons in a Haystack"). ``k=None`` takes all of them: a dense probe.
+
+    Raises:
+        SAEError: no labels, one that some part lacks on all tokens or has on all, or ``k`` of no feature or too many.
+    """
+    for name, (_, labels) in (("train", train), ("test", test)):
+        if not len(labels):
+            raise SAEError("There are no labels: keep at least one (TokenLabels.frequent).")
+        counts = labels.sum(1)
+        if (counts == 0).any() or (counts == labels.shape[1]).any():
+            raise SAEError(
+                f"A label is on none or all of the {name} tokens: keep the frequent ones (TokenLabels.frequent)."
+            )
+    features, unseen = _features(encode, train[0]).float(), _features(encode, test[0]).float()
+    if k is not None and not 1 <= k <= features.shape[1]:
+        raise SAEError(f"k={k}: choose from 1 to {features.shape[1]} features.")
+    mean, deviation = features.mean(0), features.std(0).clamp_min(1e-6)
+    features, unseen = (features - mean) / deviation, (unseen - mean) / deviation
+    scores, chosen = [], []
+    for truth, truth_unseen in zip(train[1], test[1], strict=True):
+        columns = _most_different(features, truth, k)
+        scores.append(_fit_and_score(features[:, columns], truth, unseen[:, columns], truth_unseen))
+        chosen.append(tuple(columns.tolist()))
+    f1, area = torch.tensor(scores).T
+    return ProbeScores(f1, area, tuple(chosen))
+
+
+def _most_different(features, truth, k: int | None) -> Tensor:
+    if k is None:
+        return torch.arange(features.shape[1])
+    difference = features[truth].mean(0) - features[~truth].mean(0)
+    return difference.abs().topk(k).indices
+
+
+def _fit_and_score(features, truth, unseen, truth_unseen) -> tuple[float, float]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import precision_recall_curve, roc_auc_score
+
+    probe = LogisticRegression(max_iter=200).fit(features.numpy(), truth.numpy())
+    precision, recall, thresholds = precision_recall_curve(truth.numpy(), probe.decision_function(features.numpy()))
+    best = np.argmax(2 * precision[:-1] * recall[:-1] / np.maximum(precision[:-1] + recall[:-1], 1e-12))
+    said = probe.decision_function(unseen.numpy())
+    hits = int(((said >= thresholds[best]) & truth_unseen.numpy()).sum())
+    f1 = 2 * hits / (int((said >= thresholds[best]).sum()) + int(truth_unseen.sum()))
+    return f1, float(roc_auc_score(truth_unseen.numpy(), said))

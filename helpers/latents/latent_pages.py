@@ -1,0 +1,196 @@
+"""Everything that is worth knowing about a latent on one page, for all latents of an SAE at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import normalize
+from tqdm.auto import tqdm
+
+from helpers.caching.activations import Activations
+from helpers.latents.contexts import Context, LatentError, around
+from helpers.latents.encoding import encode_sparse
+from helpers.latents.label_scores import best_label
+from helpers.latents.logit_lens import promoted_by_each
+from helpers.latents.token_labels import TokenLabels
+
+INTERVALS = 5
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Random examples of activations between ``low`` and ``high``: what a latent means below its peaks."""
+
+    low: float
+    high: float
+    count: int
+    contexts: tuple[Context, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One latent. A dead one has density 0, no contexts and no histogram.
+
+    ``top``: its strongest tokens, at most one per line, strongest first. ``intervals``: five of equal width
+    from 0 to the largest activation, the upper ones first. ``histogram``: tokens per interval of a tenth of
+    the largest activation. ``promoted``, ``suppressed``: tokens that its decoder row raises and lowers most
+    through the unembedding. ``nearest``: the latents with the most similar decoder rows, with the cosine.
+    ``label``: the rule label that it predicts best, with the F1.
+    """
+
+    latent: int
+    density: float
+    largest: float
+    top: tuple[Context, ...]
+    intervals: tuple[Interval, ...]
+    histogram: tuple[int, ...]
+    promoted: tuple[str, ...]
+    suppressed: tuple[str, ...]
+    nearest: tuple[tuple[int, float], ...]
+    label: tuple[str, float] | None
+
+    @property
+    def is_dead(self) -> bool:
+        return not self.density
+
+
+def pages(
+    model,
+    module,
+    activations: Activations,
+    latents: Sequence[int] | None = None,
+    labels: TokenLabels | None = None,
+    top: int = 8,
+    examples: int = 2,
+    seed: int = 0,
+    progress: str | None = "latents",
+) -> list[Page]:
+    """A :class:`Page` for each of ``latents``, or for all of them.
+
+    Args:
+        activations: tokens to look at, in the order of the text; held-out ones say more.
+        labels: rule labels of the same tokens, if the best one is to be named.
+        top: strongest tokens shown. ``examples``: random ones per interval.
+
+    Raises:
+        LatentError: a latent that the SAE doesn't have, or labels of other tokens.
+    """
+    table = encode_sparse(module, activations)
+    n, d_sae = table.shape
+    latents = range(d_sae) if latents is None else latents
+    if any(not 0 <= latent < d_sae for latent in latents):
+        raise LatentError(f"The SAE has latents 0 to {d_sae - 1}; asked for was {max(latents, key=abs)}.")
+    if labels is not None and labels.values.shape[1] != n:
+        raise LatentError(f"Labels of {labels.values.shape[1]} tokens for {n} activations: label the same tokens.")
+    look = _Tokens(model, activations)
+    directions = normalize(module.W_dec.detach().float().cpu(), dim=-1)
+    named = None if labels is None else best_label(table, labels.values.numpy())
+    draw = np.random.default_rng(seed)
+    latents = [int(latent) for latent in latents]
+    words = promoted_by_each(model, module.W_dec.detach()[latents], k=6)
+    found = []
+    for latent, (promoted, suppressed) in zip(
+        tqdm(latents, desc=progress, disable=progress is None), words, strict=True
+    ):
+        values = table[:, [latent]].toarray()[:, 0]
+        largest = float(values.max(initial=0.0))
+        found.append(
+            Page(
+                latent=latent,
+                density=float((values > 0).mean()),
+                largest=largest,
+                top=tuple(look.context(values, row) for row in look.strongest(values, top)),
+                intervals=tuple(_intervals(look, values, largest, examples, draw)),
+                histogram=tuple(np.histogram(values[values > 0], bins=10, range=(0, largest))[0].tolist())
+                if largest
+                else (),
+                promoted=tuple(token for token, _ in promoted),
+                suppressed=tuple(token for token, _ in suppressed),
+                nearest=_nearest(directions, latent),
+                label=None
+                if named is None or not largest
+                else (labels.names[named[0][latent]], float(named[1][latent])),
+            )
+        )
+    return found
+
+
+class _Tokens:
+    """The text around a row, and which rows count."""
+
+    def __init__(self, model, activations: Activations):
+        ids = activations.token_ids.tolist()
+        pieces = {i: model.tokenizer.decode([i]) for i in set(ids)}
+        self.text = [pieces[i] for i in ids]
+        self.lines = activations.text_ids.numpy()
+        self.special = np.isin(activations.token_ids.numpy(), list(model.tokenizer.all_special_ids))
+
+    def context(self, values: np.ndarray, row: int) -> Context:
+        rows = around(self.lines, row)
+        tokens = tuple(self.text[i] for i in rows)
+        return Context(tokens, tuple(float(values[i]) for i in rows), rows.index(row), int(self.lines[row]))
+
+    def strongest(self, values: np.ndarray, k: int) -> list[int]:
+        """Rows of the k largest values, at most one per line, no special tokens, nothing that isn't above 0."""
+        rows, lines = [], set()
+        firing = np.flatnonzero(values > 0)
+        for row in firing[np.argsort(-values[firing], kind="stable")]:
+            if len(rows) == k:
+                break
+            if not self.special[row] and self.lines[row] not in lines:
+                lines.add(self.lines[row])
+                rows.append(int(row))
+        return rows
+
+
+def _intervals(look: _Tokens, values: np.ndarray, largest: float, examples: int, draw: np.random.Generator):
+    if not largest:
+        return
+    edges = np.linspace(0, largest, INTERVALS + 1)
+    for low, high in zip(edges[-2::-1], edges[:0:-1], strict=True):
+        inside = np.flatnonzero((values > low) & (values <= high) & ~look.special)
+        rows = draw.choice(inside, min(examples, len(inside)), replace=False)
+        yield Interval(float(low), float(high), len(inside), tuple(look.context(values, int(row)) for row in rows))
+
+
+def _nearest(directions: Float[Tensor, "d_sae d_in"], latent: int, k: int = 5) -> tuple[tuple[int, float], ...]:
+    cosines = directions @ directions[latent]
+    cosines[latent] = -1
+    best = cosines.topk(min(k, len(cosines) - 1))
+    return tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
+SORTS = {
+    "density": lambda page: -page.density,
+    "F1 of the best label": lambda page: -(page.label[1] if page.label else 0.0),
+    "largest activation": lambda page: -page.largest,
+    "number": lambda page: page.latent,
+}
+
+
+def find(all_pages: Sequence[Page], text: str = "", sort: str = "density") -> list[Page]:
+    """Pages whose number, label, promoted tokens or peak tokens contain ``text``; dead latents come last.
+
+    Raises:
+        LatentError: another sort than the keys of ``SORTS``.
+    """
+    if sort not in SORTS:
+        raise LatentError(f"sort={sort!r}: choose one of {', '.join(SORTS)}.")
+    wanted = text.strip().lower()
+
+    def matches(page: Page) -> bool:
+        if wanted.isdigit():
+            return page.latent == int(wanted)
+        words = [
+            *page.promoted,
+            *(context.tokens[context.peak] for context in page.top),
+            page.label[0] if page.label else "",
+        ]
+        return any(wanted in word.lower() for word in words)
+
+    kept = [page for page in all_pages if not wanted or matches(page)]
+    return sorted(kept, key=lambda page: (page.is_dead, SORTS[sort](page)))

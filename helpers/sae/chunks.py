@@ -1,0 +1,27 @@
+"""Activations a few thousand rows at a time: the latents of all tokens at once wouldn't fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+CHUNK = 4096  # rows
+
+
+def chunks(values: Float[Tensor, "n d_in"]) -> Iterator[Float[Tensor, "some d_in"]]:
+    """Yield the rows in order; of a table on disk only these rows are read."""
+    for first in range(0, len(values), CHUNK):
+        yield values[first : first + CHUNK]
+
+
+def encoded_chunks(
+    module, values: Float[Tensor, "n d_in"]
+) -> Iterator[tuple[Float[Tensor, "some d_in"], Float[Tensor, "some d_sae"]]]:
+    """Yield rows in fp32 on the module's device, and their latents there."""
+    device = next(module.parameters()).device
+    for rows in chunks(values):
+        rows = rows.to(device, torch.float32)
+        yield rows, module.encode(rows)

@@ -1,0 +1,130 @@
+"""The playground: a prompt, a dose, layers and a seed; three completions that appear word by word.
+
+What was written last stays in the notebook as an ordinary picture, so that it shows on GitHub, in HTML and
+wherever else no kernel runs.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+
+import ipywidgets as widgets
+from IPython.display import HTML, display
+from jaxtyping import Float
+from torch import Tensor
+
+from helpers import plots, sentiment
+from helpers.hooks import Completion, HookError, stream
+from helpers.hooks.sampling import Sampling, SamplingError
+from helpers.steering.curves import SteeringError
+from helpers.steering.sweeps import check_vectors
+
+TONE_COLOURS = {1: plots.HAPPY, 0: "#f1f1ee", -1: plots.SAD}
+
+
+class Playground:
+    """Controls and three columns: steered by −c, not steered, steered by +c.
+
+    Args:
+        make_hooks: the student's function; called as ``make_hooks(vectors, coefficient, layers)``.
+        vectors: ``[n_layers d_model]``.
+        prompt: what the field holds at first.
+        largest: the largest coefficient of the slider.
+
+    Raises:
+        SteeringError: vectors with NaN or of the wrong shape.
+    """
+
+    def __init__(
+        self,
+        model,
+        make_hooks: Callable,
+        vectors: Float[Tensor, "n_layers d_model"],
+        prompt: str = "The movie that I watched yesterday was",
+        coefficient: float = 0.2,
+        largest: float = 0.5,
+        max_new_tokens: int = 20,
+    ):
+        check_vectors(model, vectors)
+        self.model, self.make_hooks, self.vectors, self.new = model, make_hooks, vectors, max_new_tokens
+        wide = {"description_width": "90px"}
+        self.prompt = widgets.Text(prompt, description="prompt", style=wide, layout={"width": "560px"})
+        self.coefficient = widgets.FloatSlider(
+            value=coefficient,
+            min=0,
+            max=largest,
+            step=0.01,
+            description="coefficient",
+            style=wide,
+            continuous_update=False,
+        )
+        last = len(vectors) - 1
+        self.layers = widgets.IntRangeSlider(
+            value=(0, last), min=0, max=last, description="layers", style=wide, continuous_update=False
+        )
+        self.seed = widgets.IntText(0, description="seed", style=wide, layout={"width": "190px"})
+        self.greedy = widgets.Checkbox(True, description="likeliest words (no seed)", indent=False)
+        self.button = widgets.Button(description="write", button_style="primary")
+        self.button.on_click(lambda _: self.write())
+        for control in (self.coefficient, self.layers):
+            control.observe(lambda _: self.write(), names="value")
+        self.box = widgets.VBox(
+            [
+                self.prompt,
+                widgets.HBox([self.coefficient, self.layers]),
+                widgets.HBox([self.seed, self.greedy, self.button]),
+            ]
+        )
+        self.completions: dict[str, list[Completion]] = {}
+        self._shown = None
+
+    def show(self) -> None:
+        """Show the controls and write once."""
+        display(self.box)
+        self._shown = display(HTML(""), display_id=True)
+        self.write()
+
+    def write(self) -> None:
+        """Write the three completions; what is wrong with a setting is shown in their place."""
+        c = self.coefficient.value
+        titles = (f"−{c:g}", "unsteered", f"+{c:g}")
+        try:
+            for found in stream(self.model, self.prompt.value, self._hook_sets(c), self.new, sampling=self._sampling()):
+                self._update(HTML(_table(titles, found)))
+            self.completions = {title: [completion] for title, completion in zip(titles, found, strict=True)}
+            self._update(self.picture())
+        except (HookError, SamplingError, SteeringError) as error:
+            self._update(HTML(f"<p>{html.escape(str(error))}</p>"))
+
+    def picture(self):
+        """What was written last, coloured by VADER, with each text's perplexity under the unsteered model."""
+        columns = {f"{title}   (perplexity {rows[0].perplexity:.1f})": rows for title, rows in self.completions.items()}
+        tones = {title: sentiment.vader([row.text or " " for row in rows]) for title, rows in columns.items()}
+        return plots.completions(columns, tones, count=1)
+
+    def _hook_sets(self, c: float) -> list[list]:
+        first, last = self.layers.value
+        layers = list(range(first, last + 1))
+        return [self.make_hooks(self.vectors, dose, layers) if dose else [] for dose in (-c, 0.0, c)]
+
+    def _sampling(self) -> Sampling | None:
+        return None if self.greedy.value else Sampling(temperature=0.8, top_p=0.95, seed=self.seed.value)
+
+    def _update(self, shown) -> None:
+        if self._shown is not None:
+            self._shown.update(shown)
+
+
+def _table(titles: Sequence[str], found: Sequence[Completion]) -> str:
+    """Three columns, coloured by the sentiment so far; all text escaped."""
+    scores = sentiment.vader([completion.text or " " for completion in found])
+    cells = []
+    for title, completion, score in zip(titles, found, scores.tolist(), strict=True):
+        colour = TONE_COLOURS[(score > sentiment.VADER_NEUTRAL) - (score < -sentiment.VADER_NEUTRAL)]
+        cells.append(
+            f'<td style="background:{colour};text-align:left;vertical-align:top;width:33%">'
+            f"<b>{html.escape(title)}</b> (perplexity {completion.perplexity:.1f})<br>"
+            f"<i>{html.escape(completion.prompt)}</i>{html.escape(completion.text)}</td>"
+        )
+    return f'<table style="width:100%"><tr>{"".join(cells)}</tr></table>'

@@ -1,0 +1,126 @@
+"""What code in the sandbox sees and can do: one sandbox, asked many things."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from grading.sandbox.isolation import Limits, Place, available
+from grading.sandbox.session import Broken, Session
+from tests.submissions import books
+
+pytestmark = pytest.mark.skipif(not available(), reason="bubblewrap isn't here, or may not work")
+
+
+@pytest.fixture(scope="module")
+def session():
+    with Session(Place("none", "written", "quick", 1), Limits(cell_seconds=60, memory_gib=2)) as found:
+        yield found
+
+
+@pytest.fixture
+def value(session):
+    """``value(expression, *statements)``: what it is in a fresh interpreter in the sandbox."""
+    session.begin()
+
+    def run(expression: str, *statements: str):
+        for statement in statements:
+            assert session.cell(statement) is None
+        reply, _ = session.ask(
+            f"def question(student, given):\n    return {{'found': eval({expression!r}, student)}}", "question", {}
+        )
+        return reply["answer"]["found"] if "answer" in reply else reply["error"]["type"]
+
+    yield run
+    session.end()
+
+
+def test_nothing_of_the_host_can_be_written_to(value):
+    places = [
+        "/",
+        "/usr",
+        str(books.ROOT),
+        str(books.ROOT / "helpers"),
+        str(books.ROOT / "grading" / "sandbox"),
+        "/proc/sys/kernel",
+        "/etc",
+    ]
+    assert value(f"[p for p in {places!r} if os.access(p, os.W_OK)]", "import os") == []
+    assert value("open('/tmp/mine', 'w').write('x')") == 1
+
+
+def test_solutions_hidden_tests_and_the_grader_cant_be_seen(value):
+    seen = value(
+        f"[sorted(os.listdir({str(books.ROOT)!r})), os.listdir({str(books.ROOT / 'grading' / 'sandbox')!r})]",
+        "import os",
+    )
+    assert "solutions" not in seen[0] and "tests" not in seen[0] and ".git" not in seen[0] and seen[1] == ["worker.py"]
+    assert value("__import__('grading.judging.reference')") == "ModuleNotFoundError"
+
+
+def test_there_is_no_network_and_there_are_no_other_processes(value):
+    assert value("[name for _, name in __import__('socket').if_nameindex()]") == ["lo"]
+    assert value("len([p for p in os.listdir('/proc') if p.isdigit()])", "import os") <= 4
+
+
+def test_the_environment_holds_the_settings_and_no_secrets(value):
+    names = value("sorted(os.environ)", "import os")
+    assert {"HOMEWORK_MODEL", "HOMEWORK_BUDGET"} <= set(names) and not [
+        n for n in names if "KEY" in n or "TOKEN" in n or "SECRET" in n
+    ]
+
+
+def test_each_task_gets_a_fresh_interpreter_and_leaves_nothing_running(session):
+    session.begin()
+    assert (
+        session.cell(
+            "import torch, subprocess; torch.marked = 1; subprocess.Popen(['sleep', '100']); open('/tmp/left', 'w')"
+        )
+        is None
+    )
+    session.end()
+    session.begin()
+    reply, _ = session.ask(
+        "def question(s, g):\n    import torch, os\n    return {'x': [hasattr(torch, 'marked'), len([p for p in os.listdir('/proc') if p.isdigit()])]}",
+        "question",
+        {},
+    )
+    session.end()
+    assert reply["answer"]["x"][0] is False and reply["answer"]["x"][1] <= 4
+
+
+def test_errors_come_with_the_students_line(session):
+    session.begin()
+    error = session.cell("def f():\n    return 1 / 0\n\nf()")
+    session.end()
+    assert (error["type"], error["line"], error["text"]) == ("ZeroDivisionError", 2, "return 1 / 0")
+
+
+@pytest.mark.submissions  # a sandbox for each
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import os; os._exit(0)", "died"),
+        ("while True: pass", "time"),
+        ("import numpy; x = [numpy.ones(1 << 27) for _ in range(9)]", "memory"),
+        (
+            "import subprocess; x = [subprocess.Popen(['sleep', '9']) for _ in range(99)]; import time; time.sleep(9)",
+            "processes",
+        ),
+        ("import os; os.write(19, b'x' * 100)", "answer"),
+    ],
+)
+def test_what_is_too_much_is_stopped_and_named(source, reason):
+    with Session(Place("none", "written", "quick", 1), Limits(cell_seconds=12, memory_gib=2)) as found:
+        found.begin()
+        with pytest.raises(Broken) as caught:
+            found.cell(source)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_code_for_a_gpu_runs_on_the_cpu(value):
+    made = "[t.device.type for t in (torch.zeros(2, device=torch.device('cuda')), torch.ones(2).cuda(), torch.ones(2).to('cuda:0'), torch.nn.Linear(2, 2).cuda().weight)]"
+    assert value(made, "import torch") == ["cpu"] * 4
+    forked = "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)"  # torch asks for its module by the name 'cuda'
+    assert value("1", forked, "torch.set_default_device('cuda')", "torch.zeros(2) + 1") == 1

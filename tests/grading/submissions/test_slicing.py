@@ -1,0 +1,127 @@
+"""Which cells run for a task: those that it needs, in an order that works, and no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from grading.submissions.cell_names import names_of
+from grading.submissions.notebook import Cell
+from grading.submissions.slicing import Submission, squeeze
+
+
+def plan(*sources: str, wanted=("answer",), given=(), have=(), stubs=None):
+    cells = [Cell(source, code=True) for source in sources]
+    return Submission(cells, {squeeze(text) for text in given}, stubs or {}, have).plan("1.1", wanted)
+
+
+@pytest.mark.parametrize(
+    ("source", "binds", "needs", "later"),
+    [
+        ("x = y + 1", "x", "y", ""),
+        ("import a.b\nfrom c import d as e", "a e", "", ""),
+        ("def f(a, b=z):\n    return a + g", "f", "z", "g"),
+        ("class K(Base):\n    size = n\n    def m(self):\n        return helper(self)", "K", "Base n", "helper"),
+        ("for i in rows:\n    total = i", "i total", "rows i", ""),
+        ("[t for t in texts if t]", "", "texts", ""),
+        ("with open(p) as f:\n    pass", "f", "p", ""),
+        ("if (n := size) > 1:\n    pass", "n", "size n", ""),
+        ("x: int = 3", "x", "int", ""),
+        ("(lambda q: q + w)(1)", "", "", "w"),
+        ("def f():\n    global count\n    count = 1", "f count", "", ""),
+        ("%matplotlib inline\n!ls\nx = 1", "x", "", ""),
+        ("del x", "", "", ""),
+        ("%%time\ndef f():\n    return g", "f", "", "g"),
+        ("%%capture out\nx = y", "x", "y", ""),
+        ("%time x = y\nif x:\n    %time z = 1", "x z", "y", ""),
+        ("%%writefile f.py\nx = 1", "", "", ""),
+        ("%%bash\nls", "", "", ""),
+    ],
+)  # fmt: skip
+def test_names(source, binds, needs, later):
+    found = names_of(source)
+    assert set(binds.split()) <= found.binds
+    assert found.needs - {"int"} - found.binds == set(needs.split()) - {"int"} - found.binds
+    assert found.later == set(later.split())
+
+
+@pytest.mark.parametrize("source", ["x = (", "def f(:", "\x00", "x = " + "(" * 300])
+def test_what_isnt_python_has_no_names_and_a_reason(source):
+    found = names_of(source)
+    assert found.error and not found.binds
+
+
+def test_only_what_is_needed_runs_in_the_notebooks_order():
+    found = plan("a = 1", "raise SystemExit", "b = a", "c = 3", "answer = b", "print(answer)")
+    assert found.cells == (0, 2, 4, 5)  # the last one might change the answer
+
+
+def test_a_cell_that_only_looks_at_a_function_is_left_out():
+    assert plan("def answer():\n    return 1", "print(answer())").cells == (0,)
+
+
+def test_the_last_definition_before_the_end_counts():
+    assert plan("answer = 1", "answer = 2").cells == (1,)
+
+
+def test_a_value_that_is_built_up():
+    assert plan("answer = 1", "answer = answer + 1", "answer += 1").cells == (0, 1, 2)
+
+
+def test_what_a_function_needs_when_it_is_called():
+    assert plan("def answer():\n    return helper()", "def helper():\n    return SIZE", "SIZE = 3").cells in (
+        (2, 1, 0),
+        (0, 1, 2),
+        (1, 2, 0),
+        (2, 0, 1),
+        (1, 0, 2),
+    )
+
+
+def test_definitions_that_stand_behind_run_first():
+    assert plan("answer = f()", "def f():\n    return g()", "def g():\n    return 1").cells.index(1) < plan(
+        "answer = f()", "def f():\n    return g()", "def g():\n    return 1"
+    ).cells.index(0)
+
+
+def test_two_functions_that_call_each_other():
+    assert set(plan("def answer():\n    return other()", "def other():\n    return answer()").cells) == {0, 1}
+
+
+def test_objects_that_other_cells_change():
+    assert plan("answer = Module()", "train(answer)", "class Module: pass", "def train(m): pass").cells == (2, 0, 3, 1)
+    assert plan("class answer:\n    pass", "answer.f = 3", "answer()").cells == (0, 1)
+
+
+def test_given_cells_are_replaced_by_what_the_grader_has():
+    given = ["data = slow()", "def slow(): pass"]
+    found = plan(*given, "answer = data", given=given, have=("data",))
+    assert found.cells == (2,) and found.provided == ("data",)
+
+
+def test_an_edited_given_cell_runs():
+    found = plan("data = mine()", "def mine(): pass", "answer = data", given=["data = slow()"], have=("data",))
+    assert found.cells == (1, 0, 2) and found.provided == ()
+
+
+def test_a_given_cell_that_the_grader_has_nothing_of_runs():
+    assert plan("data = 1", "answer = data", given=["data = 1"]).cells == (0, 1)
+
+
+def test_stubs_never_run_and_missing_names_are_named():
+    stub = "def answer():\n    raise NotDone('1.1')"
+    found = plan("x = 1", stub, stubs={"1.1": squeeze(stub)})
+    assert found.cells == () and found.missing == ("answer",)
+
+
+def test_a_stub_behind_the_answer_changes_nothing():
+    stub = "def answer():\n    raise NotDone('1.1')"
+    assert plan("def answer():\n    return 1", stub, stubs={"1.1": squeeze(stub)}).cells == (0,)
+
+
+def test_a_cell_that_isnt_python_is_told_from_one_that_isnt_there():
+    found = plan("def answer(:")
+    assert found.missing == ("answer",) and found.broken and "SyntaxError" in found.broken[0][1]
+
+
+def test_a_name_that_can_only_come_out_of_a_star():
+    assert plan("from math import *", "answer = sqrt(2)").cells == (0, 1)

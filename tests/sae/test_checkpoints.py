@@ -1,0 +1,164 @@
+"""Training that is killed goes on and ends as if nothing had happened; rows may lie on disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import sae
+from helpers.sae import SAEError, checkpoints
+from helpers.sae.batches import Rows, Shuffled
+
+CONFIG = sae.TrainConfig(steps=60, batch_size=64, lr=3e-3, save_every=7, dead_after=0.02, log_every=5)
+KINDS = {"topk": sae.TopK, "batchtopk": sae.BatchTopK, "gated": sae.Gated}
+
+# Dies in the middle of step KILL_AT, as by a power cut. Data and module as in `data` and `make` below.
+SCRIPT = """
+import os, signal, sys
+sys.path.insert(0, {here!r})
+from tests.sae import test_checkpoints as t
+module, calls = t.make({kind!r}), []
+step = module.training_step
+def dying(*arguments):
+    calls.append(1)
+    if len(calls) == {kill_at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*arguments)
+module.training_step = dying
+t.sae.train(module, t.data(), config=t.CONFIG, progress=None, checkpoint={path!r})
+"""
+
+
+def data(n=500):
+    return torch.randn(n, 16, generator=torch.Generator().manual_seed(0)) * 5 + 3
+
+
+def make(kind="topk"):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return KINDS[kind](16, 64) if kind == "gated" else KINDS[kind](16, 64, 4)
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def killed(path: Path, kind="topk", kill_at=40) -> None:
+    here = str(Path(__file__).parents[2])
+    code = SCRIPT.format(here=here, kind=kind, kill_at=kill_at, path=str(path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_and_resumed_equals_unbroken(tmp_path, kind):
+    path = tmp_path / "run.pt"
+    killed(path, kind)
+    assert checkpoints.read_checkpoint(path, {})["step"] == 35  # the last of every 7 before the 40th
+    unbroken, resumed = make(kind), make(kind)
+    history = sae.train(unbroken, data(), config=CONFIG, progress=None)
+    seen = []
+    step = resumed.training_step
+    resumed.training_step = lambda *arguments: (seen.append(1), step(*arguments))[1]
+    again = sae.train(resumed, data(), config=CONFIG, progress=None, checkpoint=path)
+    assert len(seen) == 25 and same(unbroken, resumed) and again == history
+    assert not path.exists()  # it has served
+
+
+def test_checkpoints_do_not_change_the_run(tmp_path):
+    plain, saving = make(), make()
+    sae.train(plain, data(), config=CONFIG, progress=None)
+    sae.train(saving, data(), config=CONFIG, progress=None, checkpoint=tmp_path / "deep" / "run.pt")
+    assert same(plain, saving) and list((tmp_path / "deep").iterdir()) == []
+
+
+def test_an_error_keeps_the_checkpoint(tmp_path):
+    path, module = tmp_path / "run.pt", make()
+    step, calls = module.training_step, []
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    module.training_step = failing
+    with pytest.raises(KeyboardInterrupt):
+        sae.train(module, data(), config=CONFIG, progress=None, checkpoint=path)
+    assert checkpoints.read_checkpoint(path, {})["step"] == 14
+
+
+def test_a_checkpoint_of_another_run(tmp_path):
+    path = tmp_path / "run.pt"
+    killed(path)
+    for module, rows, config, words in (
+        (make("batchtopk"), data(), CONFIG, "module: TopK there, BatchTopK here"),
+        (sae.TopK(16, 32, 4), data(), CONFIG, "shapes"),
+        (make(), data(501), CONFIG, "rows: 500 there, 501 here"),
+        (make(), data() + 1, CONFIG, "mean norm"),
+        (make(), data(), sae.TrainConfig(steps=61, batch_size=64), "config"),
+    ):
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        with pytest.raises(SAEError, match=f"of another run.*{words}.*delete it"):
+            sae.train(module, rows, config=config, progress=None, checkpoint=path)
+        assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize("kept", [0, 10, 2000])
+def test_a_checkpoint_cut_short(tmp_path, kept):
+    path = tmp_path / "run.pt"
+    killed(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(SAEError, match="is broken"):
+        sae.train(make(), data(), config=CONFIG, progress=None, checkpoint=path)
+
+
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+    checkpoints.write_checkpoint(path, {"about": {}, "step": 1})
+
+    def half(state, target):
+        Path(target).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.write_checkpoint(path, {"about": {}, "step": 2})
+    assert checkpoints.read_checkpoint(path, {})["step"] == 1
+
+
+# Rows ------------------------------------------------------------------------------------------------
+
+
+def test_figures_of_the_rows(monkeypatch):
+    monkeypatch.setattr("helpers.sae.batches.CHUNK", 64)
+    x = data()
+    rows = Rows(x)
+    assert torch.allclose(rows.mean, x.mean(0), atol=1e-5) and len(rows) == 500
+    assert rows.mean_norm == pytest.approx(x.norm(dim=-1).mean().item(), rel=1e-6)
+    assert rows.variance == pytest.approx((x - x.mean(0)).pow(2).sum(-1).mean().item(), rel=1e-5)
+
+
+def test_rows_on_disk_train_alike(tmp_path):
+    np.save(tmp_path / "x.npy", data().numpy())
+    mapped = torch.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="r+"))
+    in_memory, on_disk = make(), make()
+    sae.train(in_memory, data(), config=CONFIG, progress=None)
+    sae.train(on_disk, mapped, config=CONFIG, progress=None)
+    assert same(in_memory, on_disk)
+
+
+def test_a_shuffle_goes_on_where_it_was():
+    rows = Rows(data(100))
+    one, other = (Shuffled(rows, 30, torch.Generator().manual_seed(5)) for _ in range(2))
+    for _ in range(4):
+        one.next()
+    other.load_state_dict(one.state_dict())
+    assert all(torch.equal(one.next(), other.next()) for _ in range(7))
