@@ -1,1 +1,1 @@
-"""Kernels: every speed trick. Each one has a plain version, which runs where the trick can't."""
+"""All speed tricks. Each has a plain version, which runs where the trick can't."""

@@ -1,37 +1,46 @@
 """Fused kernels under TransformerBridge's hooks.
 
-TransformerBridge computes attention step by step so that scores and pattern can be hooked, and passes four times over
-``[batch head pos pos]`` on the way, and every norm twice, once for its hooks; GPT-2's GELU is written as eight elementwise
-operations; a Llama's MLP multiplies past its own modules, and its rotation copies every half that it swaps. Where nobody
-looks there, PyTorch's own kernels give the same values (fp32: to about 1e-6) in fewer passes.
+TransformerBridge computes every value that a hook might want to see, which takes extra passes over memory:
+
+- Attention passes four times over ``[batch head pos pos]``, so that scores and pattern can be hooked.
+- Every norm is computed twice, once for its hooks.
+- GPT-2's GELU is written as eight elementwise operations.
+- A Llama's MLP multiplies without calling its own modules, and its rotation copies every half that it swaps.
+
+Where no hook needs these values, PyTorch's own kernels give the same results (fp32: to about 1e-6) in fewer passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import lru_cache, partial
+from inspect import signature
 from types import MethodType
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformer_lens.model_bridge.generalized_components import (
-    GatedMLPBridge,
-    JointQKVAttentionBridge,
-    LinearBridge,
-    NormalizationBridge,
-    PositionEmbeddingsAttentionBridge,
-    RMSNormalizationBridge,
-)
-from transformer_lens.model_bridge.generalized_components.gated_mlp import resolve_activation_fn
-from transformers.activations import NewGELUActivation
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.models.llama import modeling_llama
 
 from helpers.kernels.matmul import ACTIVATIONS, fast_products, product, replaced
 
-# Hook points of attention and of a norm that don't fire.
+try:
+    from transformer_lens.model_bridge.generalized_components import (
+        GatedMLPBridge,
+        JointQKVAttentionBridge,
+        LinearBridge,
+        NormalizationBridge,
+        PositionEmbeddingsAttentionBridge,
+        RMSNormalizationBridge,
+    )
+    from transformer_lens.model_bridge.generalized_components.gated_mlp import resolve_activation_fn
+    from transformers.activations import NewGELUActivation
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.models.llama import modeling_llama
+except ImportError:  # another TransformerLens or transformers: is_known says no
+    pass
+
+# Hook points of attention and norms that don't fire in the fused versions.
 UNSEEN = (
     "hook_attn_scores",
     "hook_pattern",
@@ -42,28 +51,33 @@ UNSEEN = (
     "hook_scale",
     "hook_normalized",
 )
-PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # settings with which attention goes head by head
+PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # settings for attention head by head
 
 
 @contextmanager
 def fused(model) -> Iterator[None]:
-    """Within it the model runs on fast products, and on fused attention and GELU where all blocks' architecture is known here.
+    """Run the model with fast products and, if every block's attention is known, fused attention, norms and GELU.
 
-    Known are GPT-2's attention and Llama's (smollm2's). Attention, norms and GELU are left as they are if a block has another
-    one, if a hook point of attention that wouldn't fire has a hook, or if TransformerLens is set to go head by head. A norm that
-    is looked into is left alone. Put your hooks on first. Hook points of the residual stream, of queries, keys, values, ``z``,
-    and of the MLP fire as ever.
+    Known are GPT-2's attention and Llama's (smollm2's). Only fast products are used if a block has another
+    attention, if a hook is at an attention point that wouldn't fire, or if TransformerLens is set to attention head
+    by head. A norm with a hook inside isn't fused. Hook points of the residual stream, queries, keys, values, ``z``
+    and the MLP fire as usual.
+
+    Put hooks on before entering this context: it checks for them once, at its start.
     """
+    if not is_known():
+        with fast_products(model):
+            yield
+        return
     blocks = [(block, _replacement(block.attn)) for block in model.blocks]
     split = any(getattr(model.cfg, flag, False) for flag in PER_HEAD)
     with ExitStack() as stack:
         stack.enter_context(fast_products(model))
-        if split or any(method is None or _is_looked_at(block.attn) for block, method in blocks):
+        if split or any(method is None or _has_unseen_hooks(block.attn) for block, method in blocks):
             yield
             return
-        stack.enter_context(
-            _set(model.original_model.config, "_attn_implementation", "sdpa")
-        )  # no mask where none is needed
+        # sdpa builds no mask where none is needed.
+        stack.enter_context(_set(model.original_model.config, "_attn_implementation", "sdpa"))
         if any(method[1] is _rotary for _, method in blocks):
             stack.enter_context(_set(modeling_llama, "apply_rotary_pos_emb", _rotated))
         for block, method in blocks:
@@ -72,13 +86,36 @@ def fused(model) -> Iterator[None]:
                 silu = _activation(stack, block.mlp._modules["gate"], "silu")
                 stack.enter_context(_method(block.mlp, "forward", partial(_gated, act=silu)))
             for norm in (block.ln1, block.ln2):
-                if _is_wrapped(norm) and not _is_looked_at(norm):
+                if _is_wrapped(norm) and not _has_unseen_hooks(norm):
                     stack.enter_context(_method(norm, "forward", _norm))
             mlp = block.mlp.original_component
             act = mlp._modules.get("act")
-            if isinstance(act, NewGELUActivation) or act in ACTIVATIONS.values():  # the latter within another ``fused``
+            if isinstance(act, NewGELUActivation) or act in ACTIVATIONS.values():  # the latter inside another ``fused``
                 stack.enter_context(_set(mlp, "act", _activation(stack, mlp._modules.get("c_fc"), "gelu")))
         yield
+
+
+@lru_cache
+def is_known() -> bool:
+    """Return whether the private functions that fused kernels call and replace exist and take what is expected here."""
+    try:
+        attention = JointQKVAttentionBridge
+        return (
+            _takes(attention._reconstruct_attention, "self", "q", "k", "v")
+            and _takes(attention._reshape_qkv_to_heads, "self", "q", "k", "v", "num_heads", "num_kv_heads")
+            and _takes(attention._update_kv_cache, "self", "k", "v")
+            and _takes(attention._apply_output_projection, "self", "attn_output")
+            and _takes(sdpa_attention_forward, "module", "query", "key", "value", "attention_mask")
+            and _takes(modeling_llama.apply_rotary_pos_emb, "q", "k", "cos", "sin", "unsqueeze_dim")
+            and _takes(modeling_llama.LlamaAttention.forward, "self", "hidden_states")
+            and _takes(resolve_activation_fn, "config")
+        )
+    except (AttributeError, NameError, TypeError, ValueError):
+        return False
+
+
+def _takes(function: Callable, *names: str) -> bool:
+    return tuple(signature(function).parameters)[: len(names)] == names
 
 
 @contextmanager
@@ -96,7 +133,10 @@ def _method(bridge, name: str, function):
 
 
 def _activation(stack: ExitStack, first, name: str) -> nn.Module:
-    """What is still to be taken of the MLP's first product: nothing where products are fast and nobody looks at this one."""
+    """Return the activation to apply after the MLP's first product: the identity if the product includes it.
+
+    The product includes it if fast products are on and no hook sees the product's output.
+    """
     if not isinstance(first, LinearBridge) or "forward" not in vars(first.original_component):
         return ACTIVATIONS[name]
     within, after = ("nothing", name) if first.hook_out.has_hooks() else (name, "nothing")
@@ -106,7 +146,7 @@ def _activation(stack: ExitStack, first, name: str) -> nn.Module:
 
 
 def _replacement(attn):
-    """Which method of an attention to replace, and with what; None where the architecture isn't known."""
+    """Return which method of an attention to replace, and with what; None if its architecture is unknown."""
     original = attn.original_component
     if type(attn) is JointQKVAttentionBridge and not (
         original.scale_attn_by_inverse_layer_idx or original.reorder_and_upcast_attn
@@ -117,16 +157,15 @@ def _replacement(attn):
     return None
 
 
-def _is_looked_at(bridge) -> bool:
-    points = map(
-        bridge._modules.get, UNSEEN
-    )  # for what isn't there, getattr asks the wrapped module, too, and takes long
+def _has_unseen_hooks(bridge) -> bool:
+    # getattr would also search the wrapped module for a missing point, which is slow.
+    points = map(bridge._modules.get, UNSEEN)
     return any(point is not None and point.has_hooks() for point in points)
 
 
 def _is_wrapped(norm) -> bool:
-    """Whether the bridge gives what the module that it wraps gives."""
-    if type(norm) is NormalizationBridge and type(norm.original_component) is nn.LayerNorm:  # written out in Python
+    """Return whether the bridge computes the same as the module that it wraps."""
+    if type(norm) is NormalizationBridge and type(norm.original_component) is nn.LayerNorm:
         return norm.original_component.eps == norm.config.eps and not norm.uses_weight_offset
     return type(norm) is RMSNormalizationBridge and norm.use_native_layernorm_autograd
 
@@ -140,14 +179,14 @@ def _joint(attn, q, k, v, **given):
 
 
 def _rotary(attn, *args, hidden_states=None, **given):
-    """Llama's own attention; its projections are the bridge's, so their hooks fire."""
+    """Run Llama's own attention. Its projections are the bridge's, so their hooks fire."""
     hidden_states = args[0] if hidden_states is None else hidden_states
     z, _ = attn.original_component(attn.hook_in(hidden_states), **given)
     return attn.hook_out(z), None
 
 
 def _rotated(q, k, cos, sin, unsqueeze_dim=1):
-    """Rotary positions (Su et al. 2021) as Llama has them: x cos + (−x₂, x₁) sin, x₁ and x₂ being x's halves."""
+    """Apply Llama's rotary positions (Su et al. 2021): x cos + (−x₂, x₁) sin, where x₁ and x₂ are the halves of x."""
     cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
     half = cos.shape[-1] // 2
 
@@ -169,7 +208,7 @@ def _is_gated(mlp) -> bool:
 
 
 def _gated(mlp, hidden_states: torch.Tensor, act: nn.Module) -> torch.Tensor:
-    """The bridge's own steps, its hooks included, by the modules that fast products know."""
+    """Do the bridge's own steps, hooks included, by calling the modules that fast products replace."""
     parts = mlp._modules
     hidden_states = mlp.hook_in(hidden_states)
     gate, linear = (parts[name].hook_out(parts[name].original_component(hidden_states)) for name in ("gate", "in"))

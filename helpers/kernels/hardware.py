@@ -1,4 +1,4 @@
-"""What the hardware is fast at."""
+"""Facts about the hardware that decide which kernel is faster."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ import torch
 
 @lru_cache
 def bf16_is_fast(device_type: str) -> bool:
-    """Whether the hardware computes in bf16 at least as fast as in fp32; where it is emulated, it takes several times as long.
+    """Return whether bf16 is at least as fast as fp32; emulated bf16 takes several times as long.
 
-    A processor may have the instructions and still be slower: an Intel Xeon without AMX took 1.6 times as long for
-    generation and 1.7 times for harvesting.
+    A processor may have bf16 instructions and still be slower with them: an Intel Xeon without AMX took 1.6 times as
+    long for generation and 1.7 times for harvesting.
     """
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device_type != "cpu" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if device_type != "cpu":
         return False
-    return "GenuineIntel" not in processor() or torch.cpu._is_amx_tile_supported()
+    try:
+        known = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return known and ("GenuineIntel" not in processor() or torch.cpu._is_amx_tile_supported())
+    except (AttributeError, RuntimeError, TypeError):  # private functions: another PyTorch may lack them
+        return False
 
 
 def processor() -> str:
-    """What the system says of its processor: the vendor among it."""
+    """Return the system's description of its processor, vendor included."""
     info = Path("/proc/cpuinfo")
     return info.read_text() if info.is_file() else platform.processor()
