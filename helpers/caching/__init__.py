@@ -1,4 +1,4 @@
-"""Caching: activations of many tokens, in memory or in a folder of shards."""
+"""Activations of many tokens, in memory or in a folder of shards."""
 
 from helpers.caching.activations import SINK_FACTOR, Activations, HarvestError, mark_sinks
 from helpers.caching.harvesting import harvest

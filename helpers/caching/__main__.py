@@ -1,4 +1,4 @@
-"""``python -m helpers.caching``: harvest activations into a folder, by one process or many."""
+"""``python -m helpers.caching``: harvest activations into a folder, with one process or many."""
 
 from __future__ import annotations
 
@@ -11,28 +11,34 @@ from helpers.caching.shards import DTYPES, harvest_to
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m helpers.caching``; returns the exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m helpers.caching", description="Harvest activations into a folder.")
-    parser.add_argument("out", type=Path, help="the folder")
+    parser.add_argument("out", type=Path, help="output folder")
     parser.add_argument(
-        "--hook", action="append", required=True, help="a hook point; more than once for several in one pass"
+        "--hook", action="append", required=True, help="hook point; repeat the option for several in one pass"
     )
-    parser.add_argument("--model", default="smollm2", help="smollm2, gpt2 or a folder (smollm2)")
-    parser.add_argument("--text", default="written", help="written, wikitext or a file (written)")
+    parser.add_argument("--model", default="smollm2", help="smollm2, gpt2 or a folder (default: smollm2)")
+    parser.add_argument("--text", default="written", help="written, wikitext or a file (default: written)")
     parser.add_argument(
-        "--shard", default="0/1", metavar="I/N", help="make every N-th shard, from the I-th on (0/1: all)"
+        "--shard",
+        default="0/1",
+        metavar="I/N",
+        help="make every N-th shard, starting at shard I (default: 0/1, all of them)",
     )
     parser.add_argument(
-        "--compute", default="float32", choices=sorted(DTYPES), help="in which the model runs (float32)"
+        "--compute", default="float32", choices=sorted(DTYPES), help="dtype the model runs in (default: float32)"
     )
     parser.add_argument(
-        "--dtype", default="float32", choices=sorted(DTYPES), help="in which values are stored (float32)"
+        "--dtype", default="float32", choices=sorted(DTYPES), help="dtype the values are stored in (default: float32)"
     )
-    parser.add_argument("--context", type=int, default=256, help="tokens of a line, BOS counted (256)")
+    parser.add_argument("--context", type=int, default=256, help="maximum tokens per line, BOS included (default: 256)")
     parser.add_argument(
-        "--too-long", default="split", choices=("split", "cut", "error"), help="what becomes of a longer line (split)"
+        "--too-long",
+        default="split",
+        choices=("split", "cut", "error"),
+        help="what to do with a longer line (default: split)",
     )
-    parser.add_argument("--lines-per-shard", type=int, default=512)
+    parser.add_argument("--lines-per-shard", type=int, default=512, help="lines per shard (default: 512)")
     options = parser.parse_args(arguments)
     from helpers import data, load_model
     from helpers.data.texts import TextError
@@ -43,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         number, of = map(int, options.shard.split("/"))
         model = load_model(options.model, dtype=DTYPES[options.compute])
         harvest_to(
-            options.out, model, data.lines(options.text), options.hook, min(options.context, model.cfg.n_ctx), options.too_long,
-            dtype=options.dtype, lines_per_shard=options.lines_per_shard, part=(number, of),
+            options.out, model, data.lines(options.text), options.hook, min(options.context, model.cfg.n_ctx),
+            options.too_long, dtype=options.dtype, lines_per_shard=options.lines_per_shard, part=(number, of),
         )  # fmt: skip
     except (HarvestError, HookError, ModelError, TextError, ValueError) as error:
         print(f"harvest: {error}", file=sys.stderr)

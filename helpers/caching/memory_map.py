@@ -1,4 +1,4 @@
-"""Tensors that lie in files: mapped into memory, several as if they were one, rows read when they are asked for."""
+"""Memory-mapped tensors: several files act as one tensor, and rows are read on access."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _KINDS = {
 
 
 def map_tensor(path: Path, name: str) -> Tensor:
-    """A tensor of a safetensors file, mapped: pages are read when rows are, and may be dropped again by the system.
+    """Return a tensor of a safetensors file, memory-mapped: the system reads pages on access and may drop them.
 
-    The format: eight bytes with the header's length, the header as JSON, the numbers
-    (https://huggingface.co/docs/safetensors). The library itself maps no single tensor.
+    The file holds the header's length in eight bytes, the header as JSON, and the numbers
+    (https://huggingface.co/docs/safetensors). The safetensors library can't map a single tensor.
     """
     with path.open("rb") as file:
         length = struct.unpack("<Q", file.read(8))[0]
@@ -30,16 +30,15 @@ def map_tensor(path: Path, name: str) -> Tensor:
     kind, final = _KINDS[entry["dtype"]]
     if 0 in entry["shape"]:
         return torch.empty(entry["shape"], dtype=final)
-    array = np.memmap(
-        path, kind, "c", 8 + length + entry["data_offsets"][0], tuple(entry["shape"])
-    )  # copy on write: never written back
+    offset = 8 + length + entry["data_offsets"][0]
+    array = np.memmap(path, kind, "c", offset, tuple(entry["shape"]))  # "c", copy on write: the file never changes
     return torch.from_numpy(array).view(final)
 
 
 class Sharded:
-    """Tensors ``[n_i d]`` as one ``[n d]``, without being put together.
+    """Tensors ``[n_i d]`` that act as one ``[n d]`` without being copied together.
 
-    Indices and slices give a tensor; a mask gives rows of this as another :class:`Sharded`, of which nothing is read yet.
+    Indices and slices read rows and give a tensor. A mask gives another :class:`Sharded` and reads nothing.
     """
 
     ndim = 2
@@ -47,7 +46,7 @@ class Sharded:
     def __init__(self, parts: Sequence[Float[Tensor, "n_i d"]], rows: Int[Tensor, " n"] | None = None) -> None:
         self.parts = list(parts)
         self.starts = torch.tensor([0, *np.cumsum([len(part) for part in self.parts])])
-        self.rows = rows  # which rows of all; None is all of them
+        self.rows = rows  # indices of the rows; None means all
 
     def __len__(self) -> int:
         return int(self.starts[-1]) if self.rows is None else len(self.rows)
@@ -61,13 +60,13 @@ class Sharded:
         return self.parts[0].dtype
 
     def rows_of(self, shard: int) -> Int[Tensor, " n_i"]:
-        """Indices of a shard's rows, of all."""
+        """Return the indices of a shard's rows among the rows of all shards."""
         return torch.arange(int(self.starts[shard]), int(self.starts[shard + 1]))
 
     def __getitem__(self, index):
         if isinstance(index, Tensor) and index.dtype == torch.bool:
-            mine = torch.arange(len(self)) if self.rows is None else self.rows
-            return Sharded(self.parts, mine[index])
+            rows = torch.arange(len(self)) if self.rows is None else self.rows
+            return Sharded(self.parts, rows[index])
         if isinstance(index, slice):
             index = torch.arange(*index.indices(len(self)))
         index = torch.as_tensor(index)
@@ -75,9 +74,9 @@ class Sharded:
         return self._gather(wanted.reshape(-1)).reshape(*index.shape, self.shape[1])
 
     def _gather(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "k d"]:
-        found = torch.empty(len(rows), self.shape[1], dtype=self.dtype)
+        gathered = torch.empty(len(rows), self.shape[1], dtype=self.dtype)
         shard = torch.searchsorted(self.starts, rows, right=True) - 1
         for number in shard.unique().tolist():
             here = shard == number
-            found[here] = self.parts[number][rows[here] - self.starts[number]]
-        return found
+            gathered[here] = self.parts[number][rows[here] - self.starts[number]]
+        return gathered

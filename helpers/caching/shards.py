@@ -1,10 +1,10 @@
-"""Activations on disk: harvested shard by shard, by one process or many, and going on after a kill.
+"""Activations on disk, harvested in shards by one process or many; a killed harvest resumes.
 
-A folder holds ``index.json`` (what was harvested, from which model and how) and ``shard-00000.safetensors`` and so on, each with
-the activations of the same number of lines, whatever was before it. So a shard's bytes depend on its lines alone: it doesn't
-matter who makes it, or after how many interrupts. Every file appears whole or not at all.
+A folder holds ``index.json`` (hook points, model and settings) and ``shard-00000.safetensors`` and so on. Each shard
+has the activations of the same number of lines. Its bytes depend on these lines alone, not on the process that makes
+it or on interrupts. Every file is written atomically.
 
-    python -m helpers.caching OUT --hook blocks.15.hook_resid_pre --shard 0/4     # and 1/4, 2/4, 3/4, on as many machines
+    python -m helpers.caching OUT --hook blocks.15.hook_resid_pre --shard 0/4     # 1/4, 2/4, 3/4 on other machines
 """
 
 from __future__ import annotations
@@ -50,23 +50,23 @@ def harvest_to(
     column: str = "text",
     progress: bool = True,
 ) -> Path:
-    """Harvest into a folder; what is there already is left alone, so that the same call goes on after an interrupt.
+    """Harvest into a folder. Finished shards are kept, so the same call resumes after an interrupt.
 
     Args:
-        texts: lines, or what yields them one by one: a generator, a streaming dataset of dicts.
-        dtype: in which values are stored: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
-        lines_per_shard: how many lines make a shard; memory grows with this, not with the text.
-        part: ``(i, n)`` makes every n-th shard from the i-th on, for n processes that fill one folder.
-        column: of a dataset's rows.
+        texts: any iterable of lines, such as a list, a generator or a streaming dataset of dicts.
+        dtype: how values are stored: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        lines_per_shard: lines per shard; memory use grows with this, not with the text.
+        part: ``(i, n)`` makes every n-th shard, starting at shard i, for n processes that fill one folder.
+        column: column of the dataset that holds the text.
         context, too_long, blank: as for :func:`helpers.caching.harvest`.
 
     Returns:
         The folder, for :func:`open_shards`.
 
     Raises:
-        HarvestError: lines that can't be harvested; a folder with another model's activations, or another text's; a
-            dataset without the column; a full disk.
-        HookError: a hook point that the model doesn't have.
+        HarvestError: a line can't be harvested; the folder holds activations of another model, text or setting;
+            the dataset lacks the column; or the disk is full.
+        HookError: the model doesn't have the hook point.
     """
     names = [hook_names] if isinstance(hook_names, str) else list(hook_names)
     for name in names:
@@ -75,23 +75,23 @@ def harvest_to(
         raise HarvestError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}.")
     number, of = part
     if not 0 <= number < of:
-        raise HarvestError(f"part={part}: the first number is from 0 to {of - 1}.")
+        raise HarvestError(f"part={part}: choose a first number from 0 to {of - 1}.")
     folder = Path(folder)
     settings = {
-        "format": FORMAT, "model": model_fingerprint(model), "hooks": names, "dtype": dtype, "context": context or model.cfg.n_ctx,
-        "too_long": too_long, "blank": blank, "lines_per_shard": lines_per_shard,
+        "format": FORMAT, "model": model_fingerprint(model), "hooks": names, "dtype": dtype,
+        "context": context or model.cfg.n_ctx, "too_long": too_long, "blank": blank, "lines_per_shard": lines_per_shard,
     }  # fmt: skip
-    _agree(folder, settings)
+    _check_index(folder, settings)
     seen, busy = 0, []
     with tqdm(unit="tok", desc=f"harvest {number}/{of}" if of > 1 else "harvest", disable=not progress) as bar:
         for shard, block in enumerate(_blocks(texts, lines_per_shard, column)):
             seen += len(block)
-            if shard % of == number and not _shard(folder, shard, block, model, settings, bar, wait=False):
+            if shard % of == number and not _make_shard(folder, shard, block, model, settings, bar, wait=False):
                 busy.append((shard, block))
-        for shard, block in busy:  # another process was at it: wait for it, or do it if it died
-            _shard(folder, shard, block, model, settings, bar, wait=True)
+        for shard, block in busy:  # wait for the process that holds the shard; if it died, make the shard here
+            _make_shard(folder, shard, block, model, settings, bar, wait=True)
     if not seen:
-        raise HarvestError("There is no line: nothing to harvest.")
+        raise HarvestError("texts has no lines: give at least one.")
     _write(folder / "lines.json", json.dumps({"lines": seen}).encode())
     return folder
 
@@ -112,38 +112,39 @@ def _line(item, column: str) -> str:
     return item[column]
 
 
-def _shard(folder: Path, number: int, block: list[str], model, settings: dict, bar, wait: bool) -> bool:
-    """Make a shard unless it is there; False if another process is at it."""
+def _make_shard(folder: Path, number: int, block: list[str], model, settings: dict, bar, wait: bool) -> bool:
+    """Make a shard unless it exists. Return False if another process is making it."""
     path = folder / f"shard-{number:05}.safetensors"
     digest = hashlib.sha256("\n".join(map(str, block)).encode("utf-8", "surrogatepass")).hexdigest()
     lock = folder / f".{path.name}.lock"
     try:
         with FileLock(lock, timeout=-1 if wait else 0):
-            for leftover in folder.glob(f"{path.name}.*.tmp"):  # of a process that was killed: we hold the lock
+            for leftover in folder.glob(f"{path.name}.*.tmp"):  # of a killed process, since the lock is held here
                 leftover.unlink()
             if path.exists():
-                _same_text(path, digest)
+                _check_text(path, digest)
             else:
-                _write(path, _content(number, block, digest, model, settings, bar))
+                _write(path, _shard_bytes(number, block, digest, model, settings, bar))
     except Timeout:
         return False
     lock.unlink(missing_ok=True)
     return True
 
 
-def _same_text(path: Path, digest: str) -> None:
-    if _about(path)["text"] != digest:
+def _check_text(path: Path, digest: str) -> None:
+    if _metadata(path)["text"] != digest:
         raise HarvestError(
-            f"The text has changed since {path.name} was harvested: choose another folder, or delete {path.parent} to begin anew."
+            f"The text has changed since {path.name} was harvested: "
+            f"choose another folder, or delete {path.parent} to start again."
         )
 
 
-def _about(path: Path) -> dict:
+def _metadata(path: Path) -> dict:
     with safe_open(path, "pt") as file:
         return json.loads(file.metadata()["about"])
 
 
-def _content(number: int, block: list[str], digest: str, model, settings: dict, bar) -> bytes:
+def _shard_bytes(number: int, block: list[str], digest: str, model, settings: dict, bar) -> bytes:
     first = number * settings["lines_per_shard"]
     tokens = tokenise(model, block, settings["context"], settings["too_long"], blank=settings["blank"], first=first)
     width = model.cfg.d_model
@@ -154,25 +155,24 @@ def _content(number: int, block: list[str], digest: str, model, settings: dict, 
     tensors |= {f"norms:{name}": value.float().norm(dim=-1) for name, value in values.items()}
     tensors |= dict(zip(COLUMNS, columns, strict=True))
     about = json.dumps({"text": digest, "cut": tokens.cut, "blank": tokens.blank})
-    return save(
-        tensors, {"about": about}
-    )  # one entry: the library writes several in any order, and bytes are to be the same
+    # A single metadata entry: safetensors writes several in any order, which would change the bytes.
+    return save(tensors, {"about": about})
 
 
-def _agree(folder: Path, settings: dict) -> None:
-    """Write the index, or compare with the one that is there."""
+def _check_index(folder: Path, settings: dict) -> None:
+    """Write the index, or check that an existing one has the same settings."""
     path = folder / "index.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _write(path, json.dumps(settings, indent=1).encode())
-        found = json.loads(path.read_text(encoding="utf-8"))
+        existing = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise HarvestError(f"{folder} can't be used ({error}): choose another folder.") from error
-    changed = [name for name, value in settings.items() if found.get(name) != value]
+    changed = [name for name, value in settings.items() if existing.get(name) != value]
     if changed:
         what = "another model" if "model" in changed else f"other settings ({', '.join(changed)})"
-        raise HarvestError(f"{folder} was harvested with {what}: choose another folder, or delete it to begin anew.")
+        raise HarvestError(f"{folder} was harvested with {what}: choose another folder, or delete it to start again.")
 
 
 def _write(path: Path, raw: bytes) -> None:
@@ -180,13 +180,13 @@ def _write(path: Path, raw: bytes) -> None:
         write_bytes(path, raw)
     except OSError as error:
         raise HarvestError(
-            f"{path.name} can't be written ({error.strerror}; {len(raw) / 1e6:.0f} MB were needed): make room and run the same "
-            "again, it goes on from there."
+            f"{path.name} can't be written ({error.strerror}; {len(raw) / 1e6:.0f} MB were needed): "
+            "make room and run the same call again; it resumes from there."
         ) from error
 
 
 def model_fingerprint(model) -> str:
-    """A model's name for files: of the shapes and the first numbers of all its parameters."""
+    """Return a hash that identifies a model, from the shapes and first numbers of all its parameters."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         head = parameter.detach().flatten()[:64].float().cpu().numpy().tobytes()
@@ -196,7 +196,7 @@ def model_fingerprint(model) -> str:
 
 @dataclass(frozen=True)
 class StoredActivations:
-    """A harvested folder. Values stay on disk until they are asked for."""
+    """A harvested folder; values stay on disk until they are accessed."""
 
     folder: Path
     index: dict
@@ -207,17 +207,18 @@ class StoredActivations:
         return self.index["hooks"]
 
     def counts(self) -> dict[str, int]:
-        """How many lines were cut or split, and how many were blank."""
-        about = [_about(path) for path in self.shards]
-        return {name: sum(each[name] for each in about) for name in ("cut", "blank")}
+        """Return how many lines were cut or split, and how many were blank."""
+        metadata = [_metadata(path) for path in self.shards]
+        return {name: sum(each[name] for each in metadata) for name in ("cut", "blank")}
 
     def activations(self, hook_name: str | None = None) -> Activations:
-        """All tokens at one hook point; ``values`` are memory-mapped (:class:`helpers.caching.memory_map.Sharded`), the rest is in memory.
+        """Return all tokens at one hook point, or at the first one.
 
-        ``sae.train`` and ``sae.evaluate`` take them as they are; a slice of ``values`` is a tensor.
+        Only ``values`` stay on disk, as a :class:`helpers.caching.memory_map.Sharded`; a slice of them is a tensor.
+        ``sae.train`` and ``sae.evaluate`` accept the result directly.
 
         Raises:
-            HarvestError: a hook point that wasn't harvested.
+            HarvestError: the hook point wasn't harvested.
         """
         name = hook_name or self.hook_names[0]
         if name not in self.hook_names:
@@ -230,29 +231,32 @@ class StoredActivations:
     def batches(
         self, hook_name: str | None = None, size: int = 1024, seed: int = 0, at_once: int = 4
     ) -> Iterator[Float[Tensor, "batch d_model"]]:
-        """One shuffled pass over all tokens, sinks left out: shards in random order, ``at_once`` of them in memory and mixed."""
+        """Yield batches of one shuffled pass over all tokens, sinks excluded.
+
+        Shards come in random order; ``at_once`` of them are in memory at a time, and their rows are mixed.
+        """
         acts = self.activations(hook_name)
         random = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.shards), generator=random)
         for group in order.split(at_once):
             rows = torch.cat([acts.values.rows_of(int(shard)) for shard in group])
             rows = rows[~acts.is_sink[rows]]
-            here = acts.values[rows[rows.argsort()]]
-            yield from here[torch.randperm(len(here), generator=random)].split(size)
+            values = acts.values[rows[rows.argsort()]]
+            yield from values[torch.randperm(len(values), generator=random)].split(size)
 
 
 def open_shards(folder: str | Path) -> StoredActivations:
     """Open a folder that :func:`harvest_to` filled.
 
     Raises:
-        HarvestError: no such folder, or shards that are missing yet.
+        HarvestError: the folder doesn't exist, or shards are still missing.
     """
     folder = Path(folder)
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         lines = json.loads((folder / "lines.json").read_text(encoding="utf-8"))["lines"]
     except (OSError, ValueError) as error:
-        raise HarvestError(f"{folder} holds no finished harvest: run harvest_to into it, to its end.") from error
+        raise HarvestError(f"{folder} holds no finished harvest: run harvest_to on it to the end.") from error
     wanted = [folder / f"shard-{number:05}.safetensors" for number in range(-(-lines // index["lines_per_shard"]))]
     missing = [path.name for path in wanted if not path.exists()]
     if missing:

@@ -1,4 +1,4 @@
-"""From lines of text to rows of tokens."""
+"""Tokenisation: from lines of text to rows of tokens."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from helpers.caching.activations import HarvestError
 
 @dataclass(frozen=True)
 class Tokens:
-    """Lines as rows of tokens, BOS in front; a split line is several rows."""
+    """Lines as rows of tokens that start with BOS; a split line has several rows."""
 
     rows: list[Int[Tensor, " pos"]]
-    lines: list[int]  # of each row
+    lines: list[int]  # line number of each row
     cut: int = 0  # lines that were cut or split
     blank: int = 0  # lines that were skipped
 
     def columns(self) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]:
-        """Line, position and token id of every token but BOS."""
+        """Return line, position and token id of every token but BOS."""
         lengths = torch.tensor([len(ids) - 1 for ids in self.rows])
         return (
             torch.repeat_interleave(torch.tensor(self.lines), lengths),
@@ -40,7 +40,10 @@ def tokenise(
     blank: str = "error",
     first: int = 0,
 ) -> Tokens:
-    """Each line's tokens with BOS, as :func:`harvest` takes and refuses them; lines are counted from ``first`` on."""
+    """Return the tokens of each line, BOS included, with the arguments and errors of :func:`harvest`.
+
+    Lines are numbered from ``first`` on.
+    """
     if isinstance(texts, str) or not len(texts):
         raise HarvestError(f"texts={texts!r}: give a list with at least one line of text.")
     for name, value, choices in (
@@ -57,9 +60,7 @@ def tokenise(
         ids = _ids(model, text, i)
         if ids is None or set(ids[1:].tolist()) <= special:
             if blank == "error":
-                raise HarvestError(
-                    f"Line {i} is {text!r}: every line must be text that isn't blank, or pass blank='skip'."
-                )
+                raise HarvestError(f"Line {i} is {text!r}: every line must contain text, or pass blank='skip'.")
             skipped += 1
             continue
         parts = _parts(ids, context, too_long, i)
@@ -73,14 +74,14 @@ def tokenise(
 
 
 def _ids(model, text, i: int) -> Int[Tensor, " pos"] | None:
-    """The line's tokens, BOS in front; None for a blank line."""
+    """Return the line's tokens, BOS first; None for a blank line."""
     if not isinstance(text, str):
         raise HarvestError(f"Line {i} is {text!r:.80}: every line must be text.")
     if not text.strip():
         return None
     try:
         return model.to_tokens(text, truncate=False)[0]
-    except (UnicodeError, TypeError) as error:  # half a character: what was read as UTF-8 and isn't
+    except (UnicodeError, TypeError) as error:  # half a character, from a file that isn't UTF-8
         raise HarvestError(
             f"Line {i} isn't valid text ({error}): read its file as UTF-8, with errors='replace'."
         ) from error
@@ -91,8 +92,8 @@ def _parts(ids: Int[Tensor, " pos"], context: int, too_long: str, i: int) -> lis
         return [ids]
     if too_long == "error":
         raise HarvestError(
-            f"Line {i} has {len(ids)} tokens, more than the context of {context}: pass too_long='split', or 'cut' to keep "
-            f"its first {context} tokens."
+            f"Line {i} has {len(ids)} tokens, more than the context of {context}: "
+            f"pass too_long='split', or 'cut' to keep its first {context} tokens."
         )
     if too_long == "cut":
         return [ids[:context]]

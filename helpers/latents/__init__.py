@@ -1,4 +1,4 @@
-"""Latents: what each one responds to, and whether it means what a rule says."""
+"""Latents: what each one responds to, and how well it matches a rule label."""
 
 from helpers.latents.browser import Browser
 from helpers.latents.contexts import Context, LatentError, context

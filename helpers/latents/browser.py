@@ -13,7 +13,7 @@ from helpers.latents.latent_pages import SORTS, Page, find
 
 
 class Browser:
-    """Latents in the notebook: search, sort, and a slider that the arrow keys move."""
+    """Widget that shows one latent at a time: search, sort, and a slider that arrow keys move."""
 
     def __init__(self, all_pages: Sequence[Page]):
         if not all_pages:
@@ -31,11 +31,12 @@ class Browser:
         self._look()
 
     def show(self) -> None:
+        """Display the widget."""
         display(self.box)
 
     @property
     def page(self) -> Page | None:
-        """What is shown; None where nothing matches."""
+        """The page that is shown; None if nothing matches."""
         return self.pages[self.place.value] if self.pages else None
 
     def _look(self) -> None:
@@ -50,13 +51,13 @@ class Browser:
 
 
 def page_html(page: Page) -> str:
-    """One latent as HTML without scripts; all text is escaped."""
+    """Return one latent as HTML without scripts; all text is escaped."""
     parts = [f"<h3>Latent {page.latent}{' is dead' if page.is_dead else ''}</h3>"]
     if page.is_dead:
-        parts.append("<p>It fires on none of these tokens, so it has no contexts.</p>")
+        parts.append("<p>It doesn't fire on any of these tokens, so it has no contexts.</p>")
     else:
         label = f"; best label: {html.escape(page.label[0])}, F1 {page.label[1]:.2f}" if page.label else ""
-        parts.append(f"<p>fires on {page.density:.2%} of tokens, at most {page.largest:.2f}{label}</p>")
+        parts.append(f"<p>fires on {page.density:.2%} of tokens; largest activation {page.largest:.2f}{label}</p>")
         parts += [context_html(each, page.largest) for each in page.top]
         for each in page.intervals:
             parts.append(f"<p>{each.low:.2f} to {each.high:.2f}: {each.count} tokens</p>")
@@ -68,7 +69,7 @@ def page_html(page: Page) -> str:
 
 
 def context_html(context: Context, largest: float) -> str:
-    """Tokens coloured by activation; the value stands in the title, which a mouse shows."""
+    """Return tokens coloured by activation as HTML; hovering over a token shows the value."""
     spans = []
     for i, (token, value) in enumerate(zip(context.tokens, context.activations, strict=True)):
         colour = f"background:rgba(255,150,40,{min(1.0, 0.15 + 0.85 * value / largest):.2f});" if value > 0 else ""

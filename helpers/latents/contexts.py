@@ -1,4 +1,4 @@
-"""What a latent responds to: its contexts and its statistics."""
+"""Contexts in which a latent fires."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.caching.activations import Activations
 
 @dataclass(frozen=True)
 class Context:
-    """A token on which a latent fired, with its neighbours and how strongly the latent fired on each."""
+    """A token on which a latent fires, its neighbours, and the latent's activation on each of them."""
 
     tokens: tuple[str, ...]
     activations: tuple[float, ...]
@@ -28,14 +28,14 @@ class Context:
 def context(
     model, activations: Activations, latent: Float[Tensor, " n"], row: int, left: int = 8, right: int = 5
 ) -> Context:
-    """The tokens around row ``row`` of the activations, all of the same line."""
+    """Return the context of row ``row`` of the activations, within its line."""
     rows = around(activations.text_ids, row, left, right)
     tokens = tuple(model.tokenizer.decode([int(activations.token_ids[i])]) for i in rows)
     return Context(tokens, tuple(latent[rows].tolist()), rows.index(row), int(activations.text_ids[row]))
 
 
 def around(text_ids: Sequence[int], row: int, left: int = 8, right: int = 5) -> list[int]:
-    """The rows next to ``row`` that are of the same line, itself included."""
+    """Return ``row`` and the rows next to it on the same line."""
     first, last = max(0, row - left), min(len(text_ids), row + right + 1)
     return [i for i in range(first, last) if text_ids[i] == text_ids[row]]
 

@@ -1,4 +1,4 @@
-"""All latents of an SAE in one HTML file that opens without a network, and a browser for them in the notebook."""
+"""All latents of an SAE in one HTML file that works offline."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from helpers.latents.latent_pages import Page
 
 
 def write_dashboard(path: str | Path, all_pages: Sequence[Page], n_tokens: int) -> Path:
-    """Write one self-contained HTML file: search, sort, keyboard, tokens coloured by activation.
+    """Write one self-contained HTML file with search, sorting, keyboard control and coloured tokens.
 
     Args:
-        all_pages: what :func:`helpers.latents.pages` gave.
-        n_tokens: how many tokens were looked at, for the text.
+        all_pages: the result of :func:`helpers.latents.pages`.
+        n_tokens: number of tokens the pages were made from, as shown in the text.
 
     Raises:
-        LatentError: no pages.
+        LatentError: there are no pages.
     """
     if not all_pages:
         raise LatentError("There are no latents to show: give at least one page.")
     vocabulary: dict[str, int] = {}
     data = {"n": n_tokens, "pages": [_packed(page, vocabulary) for page in all_pages]}
     data["tokens"] = list(vocabulary)
-    # "<" can't end the script element when it is written as an escape, which JSON reads back as the same character.
+    # Escape "<", so that no text can end the script element. JSON reads the escape as the same character.
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     template = files("helpers.latents").joinpath("dashboard.html").read_text(encoding="utf-8")
     path = Path(path)
@@ -35,7 +35,7 @@ def write_dashboard(path: str | Path, all_pages: Sequence[Page], n_tokens: int) 
 
 
 def _packed(page: Page, vocabulary: dict[str, int]) -> dict:
-    """Tokens as numbers and short floats: thousands of latents stay a few megabytes."""
+    """Return a page with numbered tokens and rounded floats, so that thousands of latents fit a few megabytes."""
 
     def context(each: Context) -> dict:
         numbers = [vocabulary.setdefault(token, len(vocabulary)) for token in each.tokens]

@@ -1,4 +1,4 @@
-"""Latents of many tokens: a few latents, statistics of all, or all of them as a sparse table."""
+"""Latents of many tokens: values of a few latents, statistics of all, or a sparse table of all."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from helpers.sae.chunks import encoded_chunks
 
 
 def encoder(module) -> Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "n d_sae"]]:
-    """Return ``module.encode`` for rows on the CPU, wherever the module is: the functions on labels take it."""
+    """Return ``module.encode`` with inputs and outputs on the CPU, as the label scores expect it."""
     device = next(module.parameters()).device
     return lambda rows: module.encode(rows.to(device, torch.float32)).cpu()
 
 
 @torch.no_grad()
 def latent_values(module, activations: Activations, latents: Sequence[int]) -> Float[Tensor, "n l"]:
-    """Return some latents on every token, sinks included, so that rows match the table's."""
+    """Return the activations of some latents on every token, sinks included, so that rows match ``activations``."""
     wanted = torch.as_tensor(list(latents))
-    return torch.cat([found[:, wanted].cpu() for _, found in encoded_chunks(module, activations.values)])
+    return torch.cat([encoded[:, wanted].cpu() for _, encoded in encoded_chunks(module, activations.values)])
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ def latent_stats(module, activations: Activations) -> LatentStats:
         by_line = _any_per_line(active, text_ids)
         lines = lines + by_line.sum(0)
         if last is not None and last[0] == int(text_ids[0]):
-            lines = lines - (by_line[0] & last[1]).long()  # the line began in the chunk before: count it once
+            lines = lines - (by_line[0] & last[1]).long()  # the line began in the previous chunk: count it once
         last = (int(text_ids[-1]), by_line[-1])
         start += len(latents)
     return LatentStats(fired / len(kept), largest, lines)
 
 
 def _any_per_line(active: Bool[Tensor, "n d_sae"], text_ids: Int[Tensor, " n"]) -> Bool[Tensor, "lines d_sae"]:
-    """Whether a latent fires anywhere on each line of a chunk."""
+    """Return whether each latent fires anywhere on each line of a chunk."""
     _, line = torch.unique_consecutive(text_ids, return_inverse=True)
     counts = torch.zeros(int(line[-1]) + 1, active.shape[1]).index_add_(0, line, active.float())
     return counts > 0

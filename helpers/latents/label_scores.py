@@ -1,7 +1,7 @@
-"""Whether latents mean what a rule says: the best latent per label, and probes on a few of them.
+"""How well latents match rule labels: the best latent per label, and sparse probes.
 
-``encode`` maps rows ``[n d_in]`` on the CPU to features there: ``latents.encoder(module)`` for latents, and for the
-same figure on raw neurons ``lambda x: x``.
+``encode`` maps rows ``[n d_in]`` to features, both on the CPU. Use ``latents.encoder(module)`` for latents and
+``lambda x: x`` for raw neurons.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def best_f1(
     both_signs: bool = False,
     thresholds: int = 8,
 ) -> tuple[Float[Tensor, " n_labels"], Float[Tensor, " n_labels"]]:
-    """For each label the best single feature's F1, and which feature it is.
+    """Return the best single feature's F1 for each label, and the index of that feature.
 
-    A feature says "yes" where it is above a threshold; tried are 0 and quantiles of its values, the
-    same number for every feature, so that latents and raw neurons have the same chances.
+    A feature predicts the label where it is above a threshold. The thresholds are 0 and quantiles of the feature,
+    the same number for every feature, so that latents and raw neurons are compared fairly.
 
     Args:
         both_signs: also try each feature's negative, since a raw neuron has no preferred sign.
+        thresholds: number of thresholds per feature.
 
     Returns:
-        F1 per label, and the index of the feature that reached it (for ``both_signs`` the index counts
-        the negatives after all the positives).
+        F1 and feature index per label. With ``both_signs``, the negative of feature i has index n_features + i.
     """
     features = _features(encode, values)
     best, which = torch.zeros(len(labels)), torch.zeros(len(labels), dtype=torch.long)
@@ -63,22 +63,25 @@ def best_f1(
 
 
 def _thresholds(part: Float[Tensor, "n f"], count: int) -> list[Float[Tensor, " f"]]:
-    """0, then quantiles from the 80th percent to the 99.9th, spaced evenly in the logarithm of what is left."""
+    """Return 0, then quantiles from 80% to 99.9% whose tails are evenly spaced in the logarithm."""
     tails = torch.logspace(-0.7, -3, count - 1)
     ranked = part.sort(0).values
     places = ((1 - tails) * (len(part) - 1)).round().long()
     return [torch.zeros(part.shape[1]), *ranked[places]]
 
 
-def _f1(said: Float[Tensor, "n f"], truth: Float[Tensor, "n_labels n"]) -> Float[Tensor, "n_labels f"]:
-    hits = truth @ said
-    return 2 * hits / (said.sum(0) + truth.sum(1, keepdim=True)).clamp_min(1)
+def _f1(predicted: Float[Tensor, "n f"], truth: Float[Tensor, "n_labels n"]) -> Float[Tensor, "n_labels f"]:
+    hits = truth @ predicted
+    return 2 * hits / (predicted.sum(0) + truth.sum(1, keepdim=True)).clamp_min(1)
 
 
 def best_label(table: csc_array, labels: Bool[np.ndarray, "n_labels n"]) -> tuple[np.ndarray, np.ndarray]:
-    """For each latent of a sparse table ``[n d_sae]`` the label that "it fires" predicts best, and the F1.
+    """Return the index of the label that each latent's firing predicts best, and the F1.
 
-    The other way round from :func:`best_f1`: there a label looks for its latent, here a latent for its label.
+    :func:`best_f1` finds the best latent for each label; this finds the best label for each latent.
+
+    Args:
+        table: latents ``[n d_sae]``, as :func:`helpers.latents.encode_sparse` returns them.
     """
     fires = table.astype(bool).astype(np.float64)
     hits = (fires.T @ labels.T.astype(np.float64)).T
@@ -90,8 +93,12 @@ def best_label(table: csc_array, labels: Bool[np.ndarray, "n_labels n"]) -> tupl
 def auroc(
     encode: Encode, values: Float[Tensor, "n d_in"], labels: Bool[Tensor, "n_labels n"], which: Tensor
 ) -> Float[Tensor, " n_labels"]:
-    """Per label the area under the ROC curve of one feature: ``which``, as :func:`best_f1` gives it (one sign)."""
-    from sklearn.metrics import roc_auc_score  # here, since it would cost every start half a second
+    """Return the area under the ROC curve of one feature per label.
+
+    Args:
+        which: feature index per label, as :func:`best_f1` returns it without ``both_signs``.
+    """
+    from sklearn.metrics import roc_auc_score  # imported here, since it takes half a second
 
     wanted = torch.cat([encode(rows)[:, which] for rows in chunks(values)]).float().cpu()
     return torch.tensor([roc_auc_score(truth, wanted[:, i]) for i, truth in enumerate(labels)])
@@ -99,7 +106,7 @@ def auroc(
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """Per label, on tokens that the probe hasn't seen: F1, AUROC, and the features that the probe reads."""
+    """F1 and AUROC per label on test tokens, and the features that each probe reads."""
 
     f1: Float[Tensor, " n_labels"]
     auroc: Float[Tensor, " n_labels"]
@@ -112,13 +119,14 @@ def sparse_probe(
     test: tuple[Float[Tensor, "m d_in"], Bool[Tensor, "n_labels m"]],
     k: int | None = 1,
 ) -> ProbeScores:
-    """Logistic regression on the ``k`` best features per label; features, weights and threshold come from ``train``.
+    """Return the scores of a logistic regression on the ``k`` best features per label.
 
-    Chosen are those whose mean on the label differs most from the mean off it, in standard deviations
-    (Gurnee et al. 2023, "Finding Neurons in a Haystack"). ``k=None`` takes all of them: a dense probe.
+    Features, weights and threshold come from ``train``, scores from ``test``. The best features are those whose mean
+    with the label differs most from the mean without it, in standard deviations (Gurnee et al. 2023, "Finding
+    Neurons in a Haystack"). ``k=None`` takes all features, for a dense probe.
 
     Raises:
-        SAEError: no labels, one that some part lacks on all tokens or has on all, or ``k`` of no feature or too many.
+        SAEError: there are no labels, a label is on none or all tokens of a part, or ``k`` is out of range.
     """
     for name, (_, labels) in (("train", train), ("test", test)):
         if not len(labels):
@@ -156,7 +164,7 @@ def _fit_and_score(features, truth, unseen, truth_unseen) -> tuple[float, float]
     probe = LogisticRegression(max_iter=200).fit(features.numpy(), truth.numpy())
     precision, recall, thresholds = precision_recall_curve(truth.numpy(), probe.decision_function(features.numpy()))
     best = np.argmax(2 * precision[:-1] * recall[:-1] / np.maximum(precision[:-1] + recall[:-1], 1e-12))
-    said = probe.decision_function(unseen.numpy())
-    hits = int(((said >= thresholds[best]) & truth_unseen.numpy()).sum())
-    f1 = 2 * hits / (int((said >= thresholds[best]).sum()) + int(truth_unseen.sum()))
-    return f1, float(roc_auc_score(truth_unseen.numpy(), said))
+    logits = probe.decision_function(unseen.numpy())
+    hits = int(((logits >= thresholds[best]) & truth_unseen.numpy()).sum())
+    f1 = 2 * hits / (int((logits >= thresholds[best]).sum()) + int(truth_unseen.sum()))
+    return f1, float(roc_auc_score(truth_unseen.numpy(), logits))

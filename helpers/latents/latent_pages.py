@@ -1,4 +1,4 @@
-"""Everything that is worth knowing about a latent on one page, for all latents of an SAE at once."""
+"""Pages that summarise the latents of an SAE, one page per latent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTERVALS = 5
 
 @dataclass(frozen=True)
 class Interval:
-    """Random examples of activations between ``low`` and ``high``: what a latent means below its peaks."""
+    """Random examples with activations from ``low`` to ``high``, which show the latent away from its peaks."""
 
     low: float
     high: float
@@ -33,13 +33,18 @@ class Interval:
 
 @dataclass(frozen=True)
 class Page:
-    """One latent. A dead one has density 0, no contexts and no histogram.
+    """Summary of one latent. A dead latent has density 0, no contexts and no histogram.
 
-    ``top``: its strongest tokens, at most one per line, strongest first. ``intervals``: five of equal width
-    from 0 to the largest activation, the upper ones first. ``histogram``: tokens per interval of a tenth of
-    the largest activation. ``promoted``, ``suppressed``: tokens that its decoder row raises and lowers most
-    through the unembedding. ``nearest``: the latents with the most similar decoder rows, with the cosine.
-    ``label``: the rule label that it predicts best, with the F1.
+    Attributes:
+        density: share of tokens on which it fires.
+        largest: its largest activation.
+        top: its strongest tokens, at most one per line, strongest first.
+        intervals: five of equal width from 0 to the largest activation, highest first.
+        histogram: number of tokens in each tenth of the range from 0 to ``largest``.
+        promoted: tokens whose logits its decoder row raises most through the unembedding.
+        suppressed: tokens whose logits it lowers most.
+        nearest: latents with the most similar decoder rows, and the cosines.
+        label: the rule label that it predicts best, and the F1.
     """
 
     latent: int
@@ -69,42 +74,45 @@ def pages(
     seed: int = 0,
     progress: str | None = "latents",
 ) -> list[Page]:
-    """A :class:`Page` for each of ``latents``, or for all of them.
+    """Return a :class:`Page` for each of ``latents``; ``None`` means all of them.
 
     Args:
-        activations: tokens to look at, in the order of the text; held-out ones say more.
-        labels: rule labels of the same tokens, if the best one is to be named.
-        top: strongest tokens shown. ``examples``: random ones per interval.
+        activations: tokens to use, in the order of the text, preferably held-out lines.
+        labels: rule labels of the same tokens, from which each page names the best.
+        top: number of strongest tokens per page.
+        examples: number of random examples per interval.
 
     Raises:
-        LatentError: a latent that the SAE doesn't have, or labels of other tokens.
+        LatentError: the SAE doesn't have a latent, or the labels are of other tokens.
     """
     table = encode_sparse(module, activations)
     n, d_sae = table.shape
     latents = range(d_sae) if latents is None else latents
     if any(not 0 <= latent < d_sae for latent in latents):
-        raise LatentError(f"The SAE has latents 0 to {d_sae - 1}; asked for was {max(latents, key=abs)}.")
+        raise LatentError(f"There is no latent {max(latents, key=abs)}: choose latents 0 to {d_sae - 1}.")
     if labels is not None and labels.values.shape[1] != n:
-        raise LatentError(f"Labels of {labels.values.shape[1]} tokens for {n} activations: label the same tokens.")
-    look = _Tokens(model, activations)
+        raise LatentError(
+            f"The labels are of {labels.values.shape[1]} tokens, the activations of {n}: label the same tokens."
+        )
+    tokens = _Tokens(model, activations)
     directions = normalize(module.W_dec.detach().float().cpu(), dim=-1)
     named = None if labels is None else best_label(table, labels.values.numpy())
     draw = np.random.default_rng(seed)
     latents = [int(latent) for latent in latents]
     words = promoted_by_each(model, module.W_dec.detach()[latents], k=6)
-    found = []
+    made = []
     for latent, (promoted, suppressed) in zip(
         tqdm(latents, desc=progress, disable=progress is None), words, strict=True
     ):
         values = table[:, [latent]].toarray()[:, 0]
         largest = float(values.max(initial=0.0))
-        found.append(
+        made.append(
             Page(
                 latent=latent,
                 density=float((values > 0).mean()),
                 largest=largest,
-                top=tuple(look.context(values, row) for row in look.strongest(values, top)),
-                intervals=tuple(_intervals(look, values, largest, examples, draw)),
+                top=tuple(tokens.context(values, row) for row in tokens.strongest(values, top)),
+                intervals=tuple(_intervals(tokens, values, largest, examples, draw)),
                 histogram=tuple(np.histogram(values[values > 0], bins=10, range=(0, largest))[0].tolist())
                 if largest
                 else (),
@@ -116,11 +124,11 @@ def pages(
                 else (labels.names[named[0][latent]], float(named[1][latent])),
             )
         )
-    return found
+    return made
 
 
 class _Tokens:
-    """The text around a row, and which rows count."""
+    """Text of the tokens, their lines, and which of them are special."""
 
     def __init__(self, model, activations: Activations):
         ids = activations.token_ids.tolist()
@@ -135,7 +143,7 @@ class _Tokens:
         return Context(tokens, tuple(float(values[i]) for i in rows), rows.index(row), int(self.lines[row]))
 
     def strongest(self, values: np.ndarray, k: int) -> list[int]:
-        """Rows of the k largest values, at most one per line, no special tokens, nothing that isn't above 0."""
+        """Return the rows of the k largest values above 0, at most one per line, special tokens excluded."""
         rows, lines = [], set()
         firing = np.flatnonzero(values > 0)
         for row in firing[np.argsort(-values[firing], kind="stable")]:
@@ -147,14 +155,14 @@ class _Tokens:
         return rows
 
 
-def _intervals(look: _Tokens, values: np.ndarray, largest: float, examples: int, draw: np.random.Generator):
+def _intervals(tokens: _Tokens, values: np.ndarray, largest: float, examples: int, draw: np.random.Generator):
     if not largest:
         return
     edges = np.linspace(0, largest, INTERVALS + 1)
     for low, high in zip(edges[-2::-1], edges[:0:-1], strict=True):
-        inside = np.flatnonzero((values > low) & (values <= high) & ~look.special)
+        inside = np.flatnonzero((values > low) & (values <= high) & ~tokens.special)
         rows = draw.choice(inside, min(examples, len(inside)), replace=False)
-        yield Interval(float(low), float(high), len(inside), tuple(look.context(values, int(row)) for row in rows))
+        yield Interval(float(low), float(high), len(inside), tuple(tokens.context(values, int(row)) for row in rows))
 
 
 def _nearest(directions: Float[Tensor, "d_sae d_in"], latent: int, k: int = 5) -> tuple[tuple[int, float], ...]:
@@ -173,10 +181,12 @@ SORTS = {
 
 
 def find(all_pages: Sequence[Page], text: str = "", sort: str = "density") -> list[Page]:
-    """Pages whose number, label, promoted tokens or peak tokens contain ``text``; dead latents come last.
+    """Return the pages whose label, promoted tokens or peak tokens contain ``text``, dead latents last.
+
+    A ``text`` of digits finds the latent of that number.
 
     Raises:
-        LatentError: another sort than the keys of ``SORTS``.
+        LatentError: ``sort`` isn't a key of ``SORTS``.
     """
     if sort not in SORTS:
         raise LatentError(f"sort={sort!r}: choose one of {', '.join(SORTS)}.")

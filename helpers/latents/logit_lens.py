@@ -1,4 +1,4 @@
-"""Which tokens a direction of the residual stream promotes, read through the unembedding."""
+"""Logit lens: the tokens that a direction of the residual stream promotes through the unembedding."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 def promoted_tokens(
     model, direction: Float[Tensor, " d_model"], k: int = 8
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """Tokens that a direction of the residual stream raises and lowers most through the unembedding.
+    """Return the tokens whose logits a direction raises most and lowers most, with the changes in logit.
 
-    It reads the direction as if no later layer touched it, so it says more the later the layer.
+    This ignores the later layers, so it is more reliable for a direction of a late layer.
     """
     return next(promoted_by_each(model, direction[None], k))
 
 
 @torch.no_grad()
 def promoted_by_each(model, directions: Float[Tensor, "some d_model"], k: int = 8, together: int = 256):
-    """Yield for each direction what :func:`promoted_tokens` gives, many products at a time."""
+    """Yield the result of :func:`promoted_tokens` for each direction, ``together`` of them per matrix product."""
 
-    def named(values, indices):
+    def with_tokens(values, indices):
         return [(model.tokenizer.decode([i]), v) for i, v in zip(indices.tolist(), values.tolist(), strict=True)]
 
     for part in directions.split(together):
@@ -30,4 +30,4 @@ def promoted_by_each(model, directions: Float[Tensor, "some d_model"], k: int = 
         logits = logits - logits.mean(-1, keepdim=True)
         highest, lowest = (logits.topk(k, largest=largest) for largest in (True, False))
         for row in range(len(part)):
-            yield tuple(named(top.values[row], top.indices[row]) for top in (highest, lowest))
+            yield tuple(with_tokens(top.values[row], top.indices[row]) for top in (highest, lowest))

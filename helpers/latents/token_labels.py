@@ -13,19 +13,19 @@ from helpers.caching.activations import Activations
 
 @dataclass(frozen=True)
 class TokenLabels:
-    """Which tokens carry which rule label: one row per name of ``data.labels.LABELS``."""
+    """Rule labels of tokens, one row per name of ``data.labels.LABELS``."""
 
     names: tuple[str, ...]
     values: Bool[Tensor, "n_labels n"]
 
     def frequent(self, at_least: int) -> tuple[list[str], Bool[Tensor, "kept n"]]:
-        """Labels that at least so many tokens carry: an F1 on fewer would be chance."""
+        """Return the labels of at least ``at_least`` tokens; on fewer, an F1 is mostly chance."""
         kept = (self.values.sum(1) >= at_least).nonzero()[:, 0].tolist()
         return [self.names[i] for i in kept], self.values[kept]
 
 
 def token_labels(model, activations: Activations) -> TokenLabels:
-    """Rule labels of every harvested token, in the order of its rows."""
+    """Return the rule labels of every harvested token, in the order of the rows."""
     from helpers.data.labels import LABELS, label_texts
 
     pieces = [model.tokenizer.decode([int(i)]) for i in activations.token_ids]

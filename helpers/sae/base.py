@@ -1,4 +1,4 @@
-"""What all architectures share: four weights, decoding, and what a training step gives back."""
+"""Base class of the architectures, and the result of a training step."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from torch import Tensor, nn
 
 
 class SAEError(ValueError):
-    """Sizes, activations or files that an SAE can't work with; the message says why."""
+    """Sizes, activations or files that an SAE can't use; the message says why."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one training step of a reference architecture gives back to the loop."""
+    """Result of one training step of a reference architecture."""
 
     loss: Float[Tensor, ""]
     x_hat: Float[Tensor, "n d_in"]
     fired: Bool[Tensor, " d_sae"]
-    latents: Float[Tensor, "..."]  # all of them, or only the chosen ones
+    # Activations of all latents, or of the chosen ones only.
+    latents: Float[Tensor, "..."]  # noqa: UP037 (the quotes are jaxtyping's)
 
     @property
     def l0(self) -> float:
-        """Active latents per token; counted only when asked for, since counting millions takes a while."""
+        """Active latents per token. Counting millions is slow, so this is computed on request."""
         return (self.latents > 0).sum().item() / len(self.x_hat)
 
 
 class Architecture(nn.Module):
-    """A dictionary of ``d_sae`` directions in a space of ``d_in``; subclasses say which of them are active.
+    """Dictionary of ``d_sae`` directions in ``d_in`` dimensions; subclasses decide which of them are active.
 
-    The decoder begins with random rows of norm 1 and the encoder as its transpose.
+    The decoder starts with random rows of norm 1, the encoder as the decoder's transpose.
 
     Raises:
-        SAEError: sizes below 1.
+        SAEError: a size is below 1.
     """
 
     architecture: ClassVar[str]
-    biases: ClassVar[tuple[str, ...]] = ("b_enc", "b_dec")  # what has the unit of the activations
+    biases: ClassVar[tuple[str, ...]] = ("b_enc", "b_dec")  # parameters in the unit of the activations
 
     def __init__(self, d_in: int, d_sae: int):
         super().__init__()
@@ -48,39 +49,40 @@ class Architecture(nn.Module):
         self.d_in, self.d_sae = d_in, d_sae
         directions = nn.functional.normalize(torch.randn(d_sae, d_in), dim=-1)
         self.W_dec = nn.Parameter(directions.clone())
-        # The encoder lies in memory latent by latent, so that the rows of a few active latents can be gathered.
+        # Store the encoder latent by latent, so that the rows of a few active latents can be gathered.
         self.W_enc = nn.Parameter(directions.clone().T)
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
 
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
+        """Return the activation of every latent."""
         raise NotImplementedError
 
     def pre_activations(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
-        """π = (x − b_dec) W_enc + b_enc."""
+        """Return π = (x − b_dec) W_enc + b_enc."""
         return (x - self.b_dec) @ self.W_enc + self.b_enc
 
     def decode(self, z: Float[Tensor, "... d_sae"]) -> Float[Tensor, "... d_in"]:
-        """x̂ = z W_dec + b_dec."""
+        """Return x̂ = z W_dec + b_dec."""
         return z @ self.W_dec + self.b_dec
 
     def forward(self, x: Float[Tensor, "... d_in"]) -> tuple[Float[Tensor, "... d_in"], Float[Tensor, "... d_sae"]]:
-        """Reconstruction and latents."""
+        """Return the reconstruction and the latents."""
         z = self.encode(x)
         return self.decode(z), z
 
     def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, " d_sae"], pressure: float = 1.0) -> Step:
-        """Loss of one batch. ``dead`` are the latents to revive; ``pressure`` scales the sparsity penalty, if any."""
+        """Return the step of one batch. ``dead`` marks latents to revive; ``pressure`` scales a sparsity penalty."""
         raise NotImplementedError
 
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
-        """Make an SAE of x / factor one of x: biases and thresholds grow, and so do the latents."""
+        """Convert an SAE of x / factor into one of x: biases, thresholds and latents grow by ``factor``."""
         for name in self.biases:
             getattr(self, name).mul_(factor)
 
 
 def dense_step(loss: Float[Tensor, ""], x_hat: Float[Tensor, "n d_in"], z: Float[Tensor, "n d_sae"]) -> Step:
-    """The step of an architecture that computes all its latents."""
+    """Return the step of an architecture that computes all its latents."""
     z = z.detach()
     return Step(loss, x_hat.detach(), z.amax(0) > 0, z)

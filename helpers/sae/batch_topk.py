@@ -1,4 +1,4 @@
-"""BatchTopK (Bussmann, Leask and Nanda 2024): k latents per token on average, more for tokens that need more."""
+"""BatchTopK (Bussmann, Leask and Nanda 2024): k latents per token on average, more where a token needs more."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from helpers.kernels.sparse_latents import Active
 from helpers.sae.base import Step
 from helpers.sae.topk import TopK
 
-REMEMBERED = 20  # batches: enough against noise, and few enough to follow activations that still change
-MOST = 4  # a token may take so many times k latents: it bounds the search, and few tokens come near it
+REMEMBERED = 20  # batches: enough to average out noise, few enough to follow activations that still change
+MOST = 4  # a token gets at most MOST * k latents, which bounds the search; few tokens come near it
 
 
 class BatchTopK(TopK):
-    """In training the n·k largest pre-activations of a batch of n tokens stay, whoever they belong to.
+    """TopK SAE that keeps the n·k largest pre-activations of a training batch of n tokens.
 
-    Outside of training a token can't depend on its batch: a latent is active where it exceeds
-    ``threshold``, a running mean of the smallest activation that a batch kept. Before training it is 0.
+    Outside training, a token's latents must not depend on its batch, so a latent is active above ``threshold``.
+    The threshold is a running mean of each batch's smallest kept activation, and 0 before training.
     """
 
     architecture = "batchtopk"
@@ -30,13 +30,13 @@ class BatchTopK(TopK):
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
 
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
-        """Pre-activations above the threshold, the others exactly 0."""
+        """Return the pre-activations above the threshold, the others exactly 0."""
         pre = self.pre_activations(x)
         return pre * (pre > self.threshold)
 
     @torch.no_grad()
     def _choose(self, x: Float[Tensor, "n d_in"]) -> Active:
-        top = self._order(x).topk(min(MOST * self.k, self.d_sae), dim=-1, sorted=False)
+        top = self._scores(x).topk(min(MOST * self.k, self.d_sae), dim=-1, sorted=False)
         best = top.values.flatten().topk(self.k * len(x), sorted=False).indices
         kept = (
             torch.zeros(top.values.numel(), dtype=torch.bool, device=x.device)
@@ -47,13 +47,13 @@ class BatchTopK(TopK):
         return Active(top.indices[kept], counts.cumsum(0) - counts, self.d_sae)
 
     def training_step(self, x: Float[Tensor, "n d_in"], dead: Bool[Tensor, " d_sae"], pressure: float = 1.0) -> Step:
-        """As :class:`TopK`'s; it also keeps the threshold up to date."""
+        """Return the step of :class:`TopK`, and update the threshold."""
         step = super().training_step(x, dead, pressure)
-        self._remember(step.latents)
+        self._update_threshold(step.latents)
         return step
 
-    def _remember(self, z: Float[Tensor, " m"]) -> None:
-        """Running mean over about ``REMEMBERED`` batches, and the plain mean before there are so many."""
+    def _update_threshold(self, z: Float[Tensor, " m"]) -> None:
+        """Average over the first ``REMEMBERED`` batches, then keep a running mean over about as many."""
         active = z[z > 0]
         if len(active):
             self.batches += 1

@@ -1,4 +1,4 @@
-"""The rows that an SAE is trained on: checked, measured and shuffled, from memory or from disk."""
+"""Training rows of an SAE: checked, measured and shuffled, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from helpers.caching.activations import Activations
 from helpers.sae.base import SAEError
 
-CHUNK = 65_536  # rows looked at together, so that a file on disk needn't fit into memory
+CHUNK = 65_536  # rows read at a time, so that a file on disk needn't fit into memory
 
 
 class Rows:
-    """Rows ``[n d_in]`` without the sinks, and their figures in one pass: mean, mean norm, variance.
+    """Rows ``[n d_in]``, sinks excluded, with their mean, mean norm and variance.
 
-    A memory-mapped tensor stays on disk: only the rows of a batch are read.
+    A memory-mapped tensor stays on disk; only the rows of a batch are read.
 
     Raises:
-        SAEError: no rows, NaN or infinity, or rows that are all alike.
+        SAEError: there are no rows, or they hold NaN or infinity.
     """
 
     def __init__(self, activations: Activations | Float[Tensor, "n d_in"]):
-        self.kept = None  # which rows; None is all
+        self.kept = None  # indices of the rows; None means all
         if isinstance(activations, Activations):
             if activations.is_sink.any():
                 self.kept = (~activations.is_sink).nonzero()[:, 0]
@@ -53,7 +53,7 @@ class Rows:
         total, norms = torch.zeros(self.width, dtype=torch.float64), 0.0
         for part in self.chunks():
             if not torch.isfinite(part).all():
-                raise SAEError("The activations hold NaN or infinity: harvest them again, in fp32 or bf16.")
+                raise SAEError("The activations hold NaN or infinity: harvest them again in fp32 or bf16.")
             total += part.sum(0, dtype=torch.float64).cpu()
             norms += part.float().norm(dim=-1).sum(dtype=torch.float64).item()
         self.mean = (total / len(self)).float()
@@ -62,7 +62,7 @@ class Rows:
 
 
 class Shuffled:
-    """Batches from one shuffled pass over the rows after the other; it can be put back to where it was."""
+    """Endless batches, one shuffled pass over the rows after another; its state can be saved and restored."""
 
     def __init__(self, rows: Rows, batch_size: int, generator: torch.Generator):
         self.rows, self.generator = rows, generator
@@ -72,9 +72,9 @@ class Shuffled:
     def next(self) -> Float[Tensor, "batch d_in"]:
         if self.cursor + self.size > len(self.order):
             self.order, self.cursor = torch.randperm(len(self.rows), generator=self.generator), 0
-        found = self.rows[self.order[self.cursor : self.cursor + self.size]]
+        batch = self.rows[self.order[self.cursor : self.cursor + self.size]]
         self.cursor += self.size
-        return found
+        return batch
 
     def state_dict(self) -> dict:
         return {"order": self.order, "cursor": self.cursor, "generator": self.generator.get_state()}

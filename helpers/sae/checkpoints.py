@@ -1,4 +1,4 @@
-"""Checkpoints: a training run that was killed resumes from the last one."""
+"""Checkpoints, from which a killed training run resumes."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from helpers.sae.base import SAEError
 
 
 def write_checkpoint(path: Path, state: dict) -> None:
-    """Save a state whole or not at all: a kill in the middle leaves the file that was there before."""
+    """Write a state atomically: a kill in the middle leaves the previous file intact."""
     with replacing(path) as temporary:
         torch.save(state, temporary)
 
 
 def read_checkpoint(path: Path, about: dict) -> dict:
-    """The saved state, if it is of the same run.
+    """Return the saved state of this run.
 
     Args:
-        about: what the run is (sizes, config, data), compared with what the file says.
+        about: sizes, config and data of this run, which the file must match.
 
     Raises:
-        SAEError: a file that is broken or of another run.
+        SAEError: the file is broken or belongs to another run.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         saved = state["about"]
-    except Exception as error:  # torch raises half a dozen kinds on a file that was cut short
+    except Exception as error:  # torch raises half a dozen types on a truncated file
         raise SAEError(
-            f"The checkpoint {str(path)!r} is broken ({str(error)[:80]}): delete it to begin anew."
+            f"The checkpoint {str(path)!r} is broken ({str(error)[:80]}): delete it to start again."
         ) from error
     for name, value in about.items():
         if saved.get(name) != value:
             raise SAEError(
-                f"The checkpoint {str(path)!r} is of another run ({name}: {saved.get(name)} there, {value} here): "
-                "delete it to begin anew, or name another file."
+                f"The checkpoint {str(path)!r} belongs to another run ({name}: {saved.get(name)} there, {value} here): "
+                "delete it to start again, or choose another file."
             )
     return state

@@ -1,4 +1,4 @@
-"""Activations a few thousand rows at a time: the latents of all tokens at once wouldn't fit into memory."""
+"""Activations a few thousand rows at a time, since the latents of all tokens wouldn't fit into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNK = 4096  # rows
 
 
 def chunks(values: Float[Tensor, "n d_in"]) -> Iterator[Float[Tensor, "some d_in"]]:
-    """Yield the rows in order; of a table on disk only these rows are read."""
+    """Yield the rows in order. Only the current chunk of a table on disk is read."""
     for first in range(0, len(values), CHUNK):
         yield values[first : first + CHUNK]
 
@@ -20,7 +20,7 @@ def chunks(values: Float[Tensor, "n d_in"]) -> Iterator[Float[Tensor, "some d_in
 def encoded_chunks(
     module, values: Float[Tensor, "n d_in"]
 ) -> Iterator[tuple[Float[Tensor, "some d_in"], Float[Tensor, "some d_sae"]]]:
-    """Yield rows in fp32 on the module's device, and their latents there."""
+    """Yield the rows in fp32 and their latents, both on the module's device."""
     device = next(module.parameters()).device
     for rows in chunks(values):
         rows = rows.to(device, torch.float32)

@@ -1,4 +1,4 @@
-"""How an SAE is trained, and what is remembered of it."""
+"""Training settings of an SAE, and the history of a run."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ PRECISIONS = ("fp32", "bf16")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and how to train. Tokens seen are ``steps * batch_size``.
+    """Settings of a training run, which sees ``steps * batch_size`` tokens.
 
-    ``normalize`` scales activations to a mean norm of sqrt(d_in) and starts ``b_dec`` at their mean; the
-    scale is folded back into the biases at the end, which is exact for latents that are positively
-    homogeneous in the biases (ReLU, TopK). A module without ``b_enc`` and ``b_dec`` is trained unscaled.
+    ``normalize`` scales activations to a mean norm of sqrt(d_in) and starts ``b_dec`` at their mean. At the end
+    the scale is folded back into the biases. This is exact if the latents are positively homogeneous in the
+    biases (ReLU, TopK). A module without ``b_enc`` and ``b_dec`` is trained unscaled.
 
-    ``tie`` makes a short run recover a dictionary of truly sparse features (0.1 at a learning rate of 1e-2:
-    99.9% of 1,024 directions instead of 86%, ``benchmarks/sae_synthetic.py``). A language model's activations
-    don't like it: smollm2's middle layer, 500 steps, FVU 0.163 without it and 0.185 with it.
+    ``tie`` helps a short run to recover a dictionary of truly sparse features (0.1 at a learning rate of 1e-2:
+    99.9% of 1,024 directions instead of 86%, ``benchmarks/sae_synthetic.py``). It hurts on a language model's
+    activations: smollm2's middle layer, 500 steps, FVU 0.163 without it and 0.185 with it.
     """
 
     steps: int = 800
@@ -27,38 +27,38 @@ class TrainConfig:
     lr: float = 2e-3
     seed: int = 0
     warmup: float = 0.05  # share of the steps in which the learning rate rises from 0
-    decay: float = 0.3  # share of the steps in which it falls to 0 again
+    decay: float = 0.3  # share of the steps in which the learning rate falls back to 0
     sparsity_warmup: float = 0.1  # share of the steps in which a sparsity penalty rises from 0
-    clip: float = 1.0  # largest norm of the gradient
+    clip: float = 1.0  # largest gradient norm, in units of sqrt(d_in)
     unit_norm_decoder: bool = True  # rows of W_dec stay at norm 1 (Bricken et al. 2023)
-    tie: float = 0.0  # how far each step draws the encoder to the decoder's transpose, 1 is all the way
-    tied_for: float = 0.7  # share of the steps in which it does
+    tie: float = 0.0  # how far each step pulls the encoder towards the decoder's transpose; 1 is all the way
+    tied_for: float = 0.7  # share of the steps in which ``tie`` applies
     normalize: bool = True
-    dead_after: float = 0.1  # a latent is dead when it hasn't fired for this share of all tokens of the run
-    # Shares of the steps after which dead latents without AuxK are resampled; only with ``normalize``, since at
-    # another scale thousands of them at once drown what was learnt.
+    dead_after: float = 0.1  # a latent is dead if it hasn't fired for this share of the run's tokens
+    # Shares of the steps after which dead latents are resampled if the SAE has no AuxK. Needs ``normalize``:
+    # at another scale, thousands of resampled latents at once swamp what was learnt.
     resample: tuple[float, ...] = (0.25, 0.5)
     precision: str = "fp32"  # "bf16": products in bf16, weights and optimizer in fp32
     log_every: int = 10
-    save_every: int = 100  # steps between two checkpoints
+    save_every: int = 100  # steps between checkpoints
 
     def __post_init__(self):
         for name in ("steps", "batch_size", "lr", "log_every", "save_every"):
             if not getattr(self, name) > 0:
-                raise SAEError(f"TrainConfig({name}={getattr(self, name)}): it must be above 0.")
+                raise SAEError(f"TrainConfig({name}={getattr(self, name)}): choose a number above 0.")
         if not 0 <= self.tie <= 1:
-            raise SAEError(f"TrainConfig(tie={self.tie}): it is a share, from 0 to 1.")
+            raise SAEError(f"TrainConfig(tie={self.tie}): choose a share from 0 to 1.")
         if self.precision not in PRECISIONS:
             raise SAEError(f"TrainConfig(precision={self.precision!r}): choose 'fp32' or 'bf16'.")
 
     def lr_factor(self, step: int) -> float:
-        """A rise, a plateau, a fall to 0."""
+        """Return the learning rate at a step, relative to ``lr``: a rise, a plateau, a fall to 0."""
         rising = (step + 1) / max(1.0, self.warmup * self.steps)
         falling = (self.steps - step) / max(1.0, self.decay * self.steps)
         return min(1.0, rising, falling)
 
     def pressure(self, step: int) -> float:
-        """The share of the sparsity penalty that counts at a step."""
+        """Return the share of the sparsity penalty that counts at a step."""
         return min(1.0, (step + 1) / max(1.0, self.sparsity_warmup * self.steps))
 
     def resamples_at(self, step: int) -> bool:
@@ -67,7 +67,7 @@ class TrainConfig:
 
 @dataclass
 class History:
-    """What happened, one entry per logged step; ``l0`` and ``dead_fraction`` are of the training tokens."""
+    """History of a run, one entry per logged step; ``l0`` and ``dead_fraction`` are measured on training tokens."""
 
     step: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)

@@ -10,11 +10,11 @@ from helpers.sae.base import Architecture, Step, dense_step
 
 
 class Gated(Architecture):
-    """One path decides which latents are active, the other how strongly; they share ``W_enc``.
+    """SAE in which one path decides which latents are active and another how strongly; both share ``W_enc``.
 
     π_gate = (x − b_dec) W_enc + b_gate, z = 1[π_gate > 0] · ReLU((x − b_dec)(W_enc · exp(r_mag)) + b_mag).
-    The loss is ‖x − x̂‖² + ``sparsity`` · ‖ReLU(π_gate)‖₁ + ‖x − x̂_frozen(ReLU(π_gate))‖², the last with
-    a decoder that gets no gradient, so that the gates learn what is worth having (the paper's equation 8).
+    The loss is ‖x − x̂‖² + ``sparsity`` · ‖ReLU(π_gate)‖₁ + ‖x − x̂_frozen(ReLU(π_gate))‖² (the paper's equation 8).
+    The last term decodes without a gradient to the decoder, so that it trains the gates.
     """
 
     architecture = "gated"
@@ -32,7 +32,7 @@ class Gated(Architecture):
         return shared + self.b_gate, torch.relu(shared * self.r_mag.exp() + self.b_mag)
 
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
-        """Magnitudes of the latents whose gate is open, the others exactly 0."""
+        """Return the magnitude of each latent with an open gate, the others exactly 0."""
         gate, magnitude = self._paths(x)
         return magnitude * (gate > 0)
 
@@ -40,6 +40,6 @@ class Gated(Architecture):
         gate, magnitude = self._paths(x)
         z, opening = magnitude * (gate > 0), gate.relu()
         x_hat = self.decode(z)
-        seen_by_gates = opening @ self.W_dec.detach() + self.b_dec.detach()
-        loss = (x - x_hat).pow(2).sum(-1).mean() + (x - seen_by_gates).pow(2).sum(-1).mean()
+        x_hat_of_gates = opening @ self.W_dec.detach() + self.b_dec.detach()
+        loss = (x - x_hat).pow(2).sum(-1).mean() + (x - x_hat_of_gates).pow(2).sum(-1).mean()
         return dense_step(loss + pressure * self.sparsity * opening.sum(-1).mean(), x_hat, z)

@@ -12,22 +12,22 @@ from helpers.sae.base import Architecture, SAEError, Step, dense_step
 
 
 class JumpReLU(Architecture):
-    """z = π · H(π − θ), with a threshold θ per latent; the loss is the squared error plus ``sparsity`` · L0.
+    """SAE with z = π · H(π − θ), a threshold θ per latent, and the loss ‖x − x̂‖² + ``sparsity`` · L0.
 
     H has no gradient, so θ learns by straight-through estimators with a rectangular kernel of width
     ``bandwidth`` (the paper's equations 10 to 12). Units are those of activations scaled to a mean norm of √d_in.
 
-    The paper starts with a small threshold and narrow kernel, and trains for long. Here both start wide, so that a run of
-    a few hundred steps gets somewhere: a latent's threshold moves only while pre-activations are near it. (smollm2's middle
-    layer, 120 steps: L0 34 and 17 at a sparsity of 0.5 and 4; with a tenth of both, 546 and 551.)
+    A threshold moves only while pre-activations are near it. The paper starts with a small threshold and a narrow
+    kernel, and trains for long. Here both start larger, so that a run of a few hundred steps is enough. (smollm2's
+    middle layer, 120 steps: L0 34 and 17 at a sparsity of 0.5 and 4; with a tenth of both, 546 and 551.)
 
     Args:
-        sparsity: the weight λ of the number of active latents per token.
+        sparsity: weight λ of the number of active latents per token.
         threshold: θ at the start.
-        bandwidth: ε, the width around θ in which a pre-activation moves it.
+        bandwidth: ε, the width around θ within which a pre-activation moves θ.
 
     Raises:
-        SAEError: sizes below 1, or a threshold or bandwidth that isn't above 0.
+        SAEError: a size is below 1, or the threshold or bandwidth isn't above 0.
     """
 
     architecture = "jumprelu"
@@ -44,7 +44,7 @@ class JumpReLU(Architecture):
         return self.log_threshold.exp()
 
     def encode(self, x: Float[Tensor, "... d_in"]) -> Float[Tensor, "... d_sae"]:
-        """Pre-activations above their latent's threshold, and above 0; the others exactly 0."""
+        """Return the pre-activations above their latent's threshold and above 0, the others exactly 0."""
         pre = self.pre_activations(x).relu()
         return _Jump.apply(pre, self.threshold, self.bandwidth)
 
@@ -63,12 +63,12 @@ class JumpReLU(Architecture):
 
 
 def _kernel(pre, threshold, bandwidth: float) -> Float[Tensor, "n d_sae"]:
-    """K((π − θ) / ε) / ε, with K the rectangle of height 1 between −½ and ½."""
+    """Return K((π − θ) / ε) / ε, with K the rectangle of height 1 between −½ and ½."""
     return ((pre - threshold).abs() < bandwidth / 2).to(pre.dtype) / bandwidth
 
 
 class _Jump(torch.autograd.Function):
-    """π · H(π − θ)."""
+    """π · H(π − θ), with the paper's estimator as the gradient of θ."""
 
     @staticmethod
     def forward(ctx, pre, threshold, bandwidth):

@@ -1,4 +1,4 @@
-"""What a reconstruction costs the model: its predictions with the SAE in the place of the activation."""
+"""How much worse the model predicts if an SAE's reconstructions replace its activations."""
 
 from __future__ import annotations
 
@@ -20,12 +20,21 @@ from helpers.kernels.fused import fused
 
 @dataclass(frozen=True)
 class Replacement:
-    """Cross-entropy of the next token in nats: as the model is, with reconstructions, and with the mean activation.
+    """Cross-entropy and KL divergence in nats per token, before and after activations are replaced.
 
-    ``kl``: from the model's own predictions to those with reconstructions, in nats. On text that the model wrote itself ΔCE is
-    about as large, since there the next token comes from the very distribution that is disturbed. Another author's text
-    surprises the model anyway, and disturbed predictions are right nearly as often: smollm2's ΔCE is half its KL on WikiText.
-    BOS and sinks keep their own activation, and only predictions made at replaced tokens are counted.
+    BOS and sinks keep their own activation. Only predictions made at replaced tokens are counted.
+
+    On text that the model wrote itself, ΔCE is about as large as the KL: the next token was drawn from the very
+    distribution that the reconstruction disturbs. On other text the model is often wrong anyway, so disturbed
+    predictions are right nearly as often: smollm2's ΔCE is half its KL on WikiText.
+
+    Attributes:
+        ce: cross-entropy of the next token under the unchanged model.
+        ce_replaced: the same, with reconstructions.
+        ce_mean: the same, with the mean activation.
+        kl: from the unchanged model's predictions to those with reconstructions.
+        tokens: number of counted predictions.
+        sinks_left_out: number of tokens excluded as attention sinks.
     """
 
     ce: float
@@ -37,12 +46,12 @@ class Replacement:
 
     @property
     def delta(self) -> float:
-        """What the reconstruction costs, in nats per token: 0 when it is perfect."""
+        """ΔCE: the increase in cross-entropy in nats per token, 0 if the reconstruction is perfect."""
         return self.ce_replaced - self.ce
 
     @property
     def recovered(self) -> float:
-        """1 − ΔCE / ΔCE of the mean activation. It flatters, since the mean is a very bad activation."""
+        """1 − ΔCE / ΔCE of the mean activation. It looks too good, since the mean is a very bad activation."""
         return 1 - self.delta / (self.ce_mean - self.ce)
 
     def __str__(self) -> str:
@@ -56,14 +65,15 @@ class Replacement:
 def replacement(
     model, module, texts: Sequence[str], hook_name: str, context: int | None = None, progress: str | None = "replace"
 ) -> Replacement:
-    """Measure ΔCE and KL of an SAE at a hook point on lines of text, which should be held-out ones.
+    """Return ΔCE and KL of an SAE at a hook point on lines of text, which should be held out.
 
     Args:
         module: anything with ``encode`` and ``decode``.
-        context: longest line in tokens; longer ones are cut. ``None`` takes the model's context.
+        context: maximum number of tokens per line; longer lines are cut. ``None`` takes the model's context.
 
     Raises:
-        HarvestError: no lines, or one that isn't text. HookError: an unknown hook point.
+        HarvestError: there are no lines, or one isn't text.
+        HookError: the model doesn't have the hook point.
     """
     check_name(model, hook_name)
     rows = [row for row in tokenise(model, texts, context or model.cfg.n_ctx, too_long="cut").rows if len(row) > 2]
@@ -80,14 +90,14 @@ def replacement(
         real = (places >= 1) & (places < lengths[:, None])
         sink = _sinks(model, ids, real, hook_name)
         replaced = real & ~sink
-        counted = replaced[:, :-1] & (places[1:] < lengths[:, None])  # there is a next token to predict
+        counted = replaced[:, :-1] & (places[1:] < lengths[:, None])  # only where there is a next token to predict
         clean, with_sae, with_mean = (
             _log_probs(model, ids, counted, hook_name, change and _hook(change, replaced))
             for change in (None, reconstruct, lambda x: mean.to(x.dtype).expand_as(x))
         )
         truth = ids[:, 1:][counted]
         sums[:3] += torch.stack(
-            [F.nll_loss(found, truth, reduction="sum") for found in (clean, with_sae, with_mean)]
+            [F.nll_loss(log_probs, truth, reduction="sum") for log_probs in (clean, with_sae, with_mean)]
         ).cpu()
         sums[3] += F.kl_div(with_sae, clean, log_target=True, reduction="sum").item()
         tokens += int(counted.sum())
@@ -111,13 +121,13 @@ def _sinks(model, ids, real, hook_name: str) -> Bool[Tensor, "batch pos"]:
 
 
 def _mean(model, rows: list[Int[Tensor, " pos"]], hook_name: str, batches_read: int = 4) -> Float[Tensor, " d_model"]:
-    """The mean activation, sinks left out, of a few batches: enough for a baseline."""
+    """Return the mean activation of a few batches, sinks excluded: enough for a baseline."""
     parts = batches(rows)
     values = []
     for indices in parts[:: max(1, len(parts) // batches_read)]:
         ids = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
-        found = read_batch(model, ids, [hook_name])[hook_name].float()
-        values += [found[row, 1 : len(rows[i])] for row, i in enumerate(indices)]
+        resid = read_batch(model, ids, [hook_name])[hook_name].float()
+        values += [resid[row, 1 : len(rows[i])] for row, i in enumerate(indices)]
     stacked = torch.cat(values)
     return stacked[~mark_sinks(stacked)].mean(0)
 

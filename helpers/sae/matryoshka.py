@@ -1,4 +1,4 @@
-"""Matryoshka SAE (Bussmann et al. 2025): the first latents must do without the later ones."""
+"""Matryoshka SAE (Bussmann et al. 2025): the first latents must reconstruct without the later ones."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 
 
 class Matryoshka(BatchTopK):
-    """BatchTopK whose loss is the mean squared error over nested dictionaries: the first m latents, for several m.
+    """BatchTopK SAE whose loss averages the squared error over nested dictionaries: the first m latents, for several m.
 
-    Early latents so stay general ("a month") and aren't absorbed into special ones ("a month before a day").
+    This keeps early latents general ("a month") instead of specialised ("a month before a day").
 
     Args:
-        sizes: the sizes m of the nested dictionaries, rising, the last one ``d_sae``; ``None`` takes a
-            sixteenth, an eighth, a quarter, a half and all.
+        sizes: the sizes m, in rising order, the last one ``d_sae``. ``None`` takes a sixteenth, an eighth, a
+            quarter, a half and all of ``d_sae``.
 
     Raises:
-        SAEError: as :class:`TopK`, or sizes that don't rise to ``d_sae``.
+        SAEError: as for :class:`TopK`, or the sizes don't rise to ``d_sae``.
     """
 
     architecture = "matryoshka_batchtopk"
@@ -34,7 +34,7 @@ class Matryoshka(BatchTopK):
         super().__init__(d_in, d_sae, k)
         self.sizes = tuple(sizes or sorted({max(1, round(share * d_sae)) for share in SHARES}))
         if list(self.sizes) != sorted(set(self.sizes)) or self.sizes[-1] != d_sae or self.sizes[0] < 1:
-            raise SAEError(f"sizes={list(self.sizes)}: give rising sizes of which the last is d_sae={d_sae}.")
+            raise SAEError(f"sizes={list(self.sizes)}: give rising sizes, the last one d_sae={d_sae}.")
 
     def _error(self, x, active: Active, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
         x_hat, losses, first = self.b_dec, [], 0
@@ -47,6 +47,6 @@ class Matryoshka(BatchTopK):
 
 
 def _decode_part(active: Active, z, inside, W_dec) -> Float[Tensor, "n d_in"]:
-    """What the latents marked by ``inside`` add to each token's reconstruction."""
+    """Return what the latents marked by ``inside`` add to each token's reconstruction."""
     before = torch.cat([inside.new_zeros(1, dtype=torch.long), inside.cumsum(0)])
     return decode_sparse(Active(active.latents[inside], before[active.starts], active.d_sae), z[inside], W_dec)

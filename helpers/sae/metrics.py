@@ -15,13 +15,17 @@ from helpers.sae.chunks import encoded_chunks
 
 @dataclass(frozen=True)
 class Metrics:
-    """Figures of an SAE on a set of tokens.
+    """Metrics of an SAE on a set of tokens.
 
-    ``fvu``: Σ‖x − x̂‖² / Σ‖x − mean‖², the mean over the whole set; 0 perfect, 1 as bad as the mean.
-    ``l0``: latents above 0 per token. ``dead_fraction``: latents that never fire in the set.
-    ``shrinkage``: 1 − Σ‖x̂ − mean‖ / Σ‖x − mean‖; above 0 reconstructions are too short, as an L1 penalty makes
-    them. ``cosine``: between x̂ − mean and x − mean, averaged over tokens.
-    ``density``: per latent, the share of tokens on which it fires. ``tokens``, ``sinks_left_out``: counts.
+    Attributes:
+        fvu: Σ‖x − x̂‖² / Σ‖x − mean‖², with the mean over the whole set; 0 is perfect, 1 as bad as the mean.
+        l0: latents above 0 per token.
+        dead_fraction: share of latents that never fire in the set.
+        shrinkage: 1 − Σ‖x̂ − mean‖ / Σ‖x − mean‖. Above 0, reconstructions are too short, as with an L1 penalty.
+        cosine: between x̂ − mean and x − mean, averaged over tokens.
+        density: share of tokens on which each latent fires.
+        tokens: number of tokens measured.
+        sinks_left_out: number of tokens excluded as attention sinks.
     """
 
     fvu: float
@@ -40,16 +44,16 @@ class Metrics:
         )
 
     def figures(self) -> dict[str, float]:
-        """All but the per-latent density, as plain numbers."""
+        """Return all metrics but the per-latent density, as plain numbers."""
         return {name: value for name, value in asdict(self).items() if name != "density"}
 
 
 @torch.no_grad()
 def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_sinks: bool = False) -> Metrics:
-    """Measure any module with ``encode`` and ``decode`` on activations, sinks left out unless asked for.
+    """Return the metrics of any module with ``encode`` and ``decode``, sinks excluded unless ``keep_sinks``.
 
     Raises:
-        SAEError: no rows, or rows that don't vary, for which FVU has no meaning.
+        SAEError: there are no rows, or they don't vary, so that FVU is undefined.
     """
     x, sinks = _rows(activations, keep_sinks)
     device = next(module.parameters()).device
@@ -66,7 +70,7 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
         cosine += torch.cosine_similarity(centred, centred_hat, dim=-1).sum().item()
         fired = fired + (latents > 0).sum(0)
     if not spread:
-        raise SAEError("The activations don't vary, so FVU has no meaning: take more than one kind of token.")
+        raise SAEError("The activations don't vary, so FVU is undefined: use more than one kind of token.")
     return Metrics(
         fvu=error / spread,
         l0=fired.sum().item() / len(x),

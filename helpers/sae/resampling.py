@@ -1,4 +1,4 @@
-"""Resampling of dead latents, for SAEs whose loss has no term that revives them."""
+"""Resampling of dead latents, for SAEs without a loss term that revives them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-ENCODER_SHARE = 0.2  # of the living encoders' mean norm: a revived latent starts quietly
+ENCODER_SHARE = 0.2  # of the living encoders' mean norm, so that a revived latent starts weakly
 BIASES = ("b_enc", "b_gate", "b_mag", "r_mag", "log_threshold")
 
 
 def can_resample(module: nn.Module) -> bool:
-    """Whether the module has an encoder and a decoder with the usual names, and no AuxK of its own."""
+    """Return whether the module has ``W_enc`` and ``W_dec`` but no AuxK."""
     return hasattr(module, "W_enc") and hasattr(module, "W_dec") and not hasattr(module, "aux_coefficient")
 
 
@@ -25,12 +25,13 @@ def resample(
 ) -> int:
     """Point dead latents at what the SAE explains worst (Bricken et al. 2023, "Neuron Resampling").
 
-    Tokens are drawn with a chance that grows with the square of their loss. A latent's decoder row becomes
-    its token's activation, less ``b_dec`` and at norm 1, so that it fires there; its encoder is the same,
-    shorter. Its bias becomes 0 (a threshold the living ones' mean) and Adam forgets what it knew of it.
+    Each dead latent draws a token, with a probability proportional to the square of the token's loss. The latent's
+    decoder row becomes the token's activation minus ``b_dec``, scaled to norm 1, so that the latent fires there.
+    Its encoder gets the same direction at a smaller norm. Its biases become 0, its threshold the living latents'
+    mean, and its Adam moments 0.
 
     Returns:
-        How many latents were resampled.
+        The number of resampled latents.
     """
     latents = dead.nonzero()[:, 0]
     if not len(latents) or dead.all():

@@ -1,4 +1,4 @@
-"""SAEs on disk, in the layout that SAELens reads and writes."""
+"""SAEs on disk, in SAELens' layout."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ Weights = dict[str, Float[Tensor, "..."]]
 def save(module: nn.Module, folder: str | Path, model_name: str = "", hook_name: str = "") -> Path:
     """Write weights and ``cfg.json`` in SAELens' layout and return the folder.
 
-    A BatchTopK or Matryoshka SAE is written as what it is outside of training: a JumpReLU SAE with one
-    threshold. A module of one's own with the four usual weights counts as a ReLU SAE, which SAELens calls
-    "standard".
+    A BatchTopK or Matryoshka SAE is written as a JumpReLU SAE with one threshold, which it is outside training.
+    Any other module with the four usual weights is written as a ReLU SAE, which SAELens calls "standard".
 
     Raises:
-        SAEError: a module without the weights of an SAE.
+        SAEError: the module lacks the weights of an SAE.
     """
     architecture, weights = _outgoing(module)
     folder = Path(folder)
@@ -63,7 +62,7 @@ def save(module: nn.Module, folder: str | Path, model_name: str = "", hook_name:
 
 
 def _outgoing(module: nn.Module) -> tuple[str, Weights]:
-    """SAELens' name of the architecture, and the tensors that it expects."""
+    """Return SAELens' name of the architecture, and the tensors that it expects."""
     names = GATED_NAMES if isinstance(module, Gated) else NAMES
     missing = [name for name in names if not hasattr(module, name)]
     if missing:
@@ -78,12 +77,12 @@ def _outgoing(module: nn.Module) -> tuple[str, Weights]:
 
 
 def load(folder: str | Path) -> Architecture:
-    """Read an SAE from a folder in SAELens' layout: topk, jumprelu, gated or standard.
+    """Return the SAE in a folder in SAELens' layout: topk, jumprelu, gated or standard.
 
-    A standard SAE becomes a :class:`JumpReLU` whose thresholds are 0, which is the same function.
+    A standard SAE becomes a :class:`JumpReLU` with thresholds of 0, which computes the same.
 
     Raises:
-        SAEError: files missing or cut short, another architecture or setting, or weights of another shape.
+        SAEError: a file is missing or truncated, the architecture or a setting is unsupported, or a shape is wrong.
     """
     folder = Path(folder)
     for name in (WEIGHTS, CONFIG):
@@ -102,9 +101,8 @@ def load(folder: str | Path) -> Architecture:
     try:
         weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
         _fold(weights, config)
-        module.load_state_dict(
-            _incoming(weights, architecture, d_sae)
-        )  # strict: a shape that would broadcast is an error, too
+        # Strict: a shape that would broadcast is an error, too.
+        module.load_state_dict(_incoming(weights, architecture, d_sae))
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise SAEError(f"The weights in {str(folder)!r} are broken ({error}): save or download them again.") from error
     return module
@@ -121,7 +119,7 @@ def _empty(architecture: str, d_in: int, d_sae: int, k: int | None, folder: Path
 
 
 def _fold(weights: Weights, config: dict) -> None:
-    """Settings of SAELens that ours lacks become weights; the function stays the same."""
+    """Fold SAELens' settings that these classes lack into the weights, so that the SAE computes the same."""
     if config.get("rescale_acts_by_decoder_norm"):
         norms = weights["W_dec"].norm(dim=-1)
         weights["W_enc"] = weights["W_enc"] * norms

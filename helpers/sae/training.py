@@ -1,4 +1,4 @@
-"""One training loop for any sparse autoencoder with ``encode`` and ``decode``, the student's included."""
+"""Training loop for any sparse autoencoder with ``encode`` and ``decode``, including a student's."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from helpers.sae.batches import Rows, Shuffled
 from helpers.sae.config import History, TrainConfig
 from helpers.sae.resampling import can_resample, resample
 
-# (x, x_hat, latents) -> a scalar, or a pair (error, sparsity penalty) of which the second is warmed up
+# (x, x_hat, latents) -> a scalar, or a pair (error, sparsity penalty); the penalty is warmed up
 LossFn = Callable[[Tensor, Tensor, Tensor], Tensor | tuple[Tensor, Tensor]]
-RESAMPLE_ROWS = 8192  # tokens that dead latents are drawn from
+RESAMPLE_ROWS = 8192  # tokens that dead latents are resampled from
 
 
 def train(
@@ -36,22 +36,21 @@ def train(
 
     Args:
         module: anything with ``encode(x) -> latents`` and ``decode(latents) -> x_hat``.
-        activations: rows to reconstruct; of :class:`Activations` the sinks are left out. A memory-mapped
-            tensor stays on disk.
-        loss_fn: ``loss_fn(x, x_hat, latents)``, a scalar, or a pair (error, penalty) whose penalty rises
-            from 0 at the start; ``None`` uses the reference architecture's own ``training_step``.
-        progress: title of the progress bar; ``None`` shows none.
-        checkpoint: a file that is written every ``config.save_every`` steps. When it is there already,
-            training goes on from it and ends, on a CPU, with the weights of an unbroken run. It is deleted
-            at the end.
+        activations: rows to reconstruct; the sinks of :class:`Activations` are excluded. A memory-mapped tensor
+            stays on disk.
+        loss_fn: ``loss_fn(x, x_hat, latents)`` returns a scalar, or a pair (error, penalty) whose penalty is warmed
+            up from 0. ``None`` uses the module's own ``training_step``.
+        progress: title of the progress bar; ``None`` shows no bar.
+        checkpoint: a file that is written every ``config.save_every`` steps and deleted at the end. If it exists,
+            training resumes from it. On a CPU the final weights equal those of an uninterrupted run.
 
     Returns:
         The :class:`History` of the run.
 
     Raises:
-        SAEError: no loss, no ``encode``/``decode``, activations with NaN, of another width or all alike,
-            fewer tokens than a TopK has latents, a checkpoint that is broken or of another run, or a loss
-            or gradient that became NaN; then the module keeps its last good weights.
+        SAEError: the module has no loss or no ``encode``/``decode``; the activations hold NaN, have another width
+            or are all alike; a TopK has more latents than there are tokens; the checkpoint is broken or of
+            another run. Also if the loss or gradient became NaN; the module then keeps its last good weights.
     """
     config = config or TrainConfig()
     rows = Rows(activations)
@@ -69,18 +68,18 @@ def _check(module, rows: Rows, loss_fn) -> None:
                 f"{type(module).__name__} has no method {name!r}: an SAE needs encode(x) and decode(latents)."
             )
     if loss_fn is None and not hasattr(module, "training_step"):
-        raise SAEError(f"{type(module).__name__} brings no loss of its own: pass loss_fn(x, x_hat, latents).")
+        raise SAEError(f"{type(module).__name__} has no training_step: pass loss_fn(x, x_hat, latents).")
     width = getattr(module, "W_dec", rows.values).shape[-1]
     if width != rows.width:
-        raise SAEError(f"The SAE is {width} wide and the activations {rows.width}: build it with d_in={rows.width}.")
+        raise SAEError(f"The SAE is {width} wide, the activations {rows.width}: build the SAE with d_in={rows.width}.")
     if not rows.mean_norm:
         raise SAEError("All activations are zero: there is nothing to learn.")
     if not rows.variance:
         raise SAEError("All rows of the activations are alike: there is nothing to learn.")
     if hasattr(module, "k") and len(rows) < module.W_dec.shape[0]:
         raise SAEError(
-            f"{len(rows)} tokens for {module.W_dec.shape[0]} latents: each could learn one token by heart. "
-            "Harvest more tokens, or take fewer latents."
+            f"{len(rows)} tokens for {module.W_dec.shape[0]} latents: each latent could memorise one token. "
+            "Harvest more tokens, or use fewer latents."
         )
 
 
@@ -117,7 +116,7 @@ class _Run:
                     checkpoints.write_checkpoint(self.checkpoint, self._state(i + 1))
         finally:
             bar.close()
-            self._fold_scale()  # also after an error or an interrupt: the module stays usable
+            self._fold_scale()  # also after an error or interrupt, so that the module stays usable
         if self.checkpoint:
             self.checkpoint.unlink(missing_ok=True)
         return self.history
@@ -179,7 +178,7 @@ class _Run:
         self.silent[step.fired] = 0
 
     def _clip(self, i: int) -> None:
-        """Gradients are rescaled only when they are too long: multiplying all of them by 1 takes as long as Adam."""
+        """Rescale gradients only if they are too long: multiplying all of them by 1 takes as long as Adam."""
         parameters = [parameter for parameter in self.module.parameters() if parameter.grad is not None]
         norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
         self._expect_finite(norm, "gradient", i)
@@ -202,7 +201,7 @@ class _Run:
 
     @torch.no_grad()
     def _fold_scale(self) -> None:
-        """Weights learnt on x / s serve x itself once both biases are multiplied by s; latents grow by s."""
+        """Multiply the biases by s, so that weights learnt on x / s fit x itself; latents grow by s."""
         if isinstance(self.module, Architecture):
             self.module.scale_(self.scale)
         elif self.scale != 1.0:
@@ -210,7 +209,7 @@ class _Run:
             self.module.b_dec.mul_(self.scale)
 
     def _about(self) -> dict:
-        """What makes two runs the same one: a checkpoint of another is refused."""
+        """Return what identifies this run; a checkpoint that differs is refused."""
         config = {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.config).items()
         }
@@ -247,5 +246,5 @@ class _Run:
 
 @torch.no_grad()
 def _remove_parallel_gradient(W_dec: nn.Parameter) -> None:
-    """Along the row itself the gradient only fights the norm constraint (Bricken et al. 2023)."""
+    """Remove the gradient along each row, which only works against the norm constraint (Bricken et al. 2023)."""
     W_dec.grad.addcmul_((W_dec.grad * W_dec).sum(-1, keepdim=True), W_dec, value=-1)

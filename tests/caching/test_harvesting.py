@@ -1,4 +1,4 @@
-"""From lines to activations: every value in its place, BOS left out, padding unseen, sinks marked."""
+"""Harvesting: values match single lines, BOS is excluded, padding has no effect, sinks are marked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cut(lines, model):
 
 
 @pytest.mark.parametrize("batch_tokens", [60, 2048])
-def test_equals_one_line_at_a_time(model, monkeypatch, batch_tokens):
+def test_batches_equal_one_line_at_a_time(model, monkeypatch, batch_tokens):
     monkeypatch.setattr("helpers.caching.harvesting.BATCH_TOKENS", batch_tokens)
     lines = cut(LINES, model)
     found = harvest(model, lines, NAME, progress=False)
@@ -49,7 +49,7 @@ def test_equals_one_line_at_a_time(model, monkeypatch, batch_tokens):
 
 
 @pytest.mark.parametrize("batch_tokens", [200, 2048])
-def test_equals_one_line_at_a_time_on_the_real_model(smollm2_fp32, monkeypatch, batch_tokens):
+def test_batches_equal_one_line_at_a_time_on_smollm2(smollm2_fp32, monkeypatch, batch_tokens):
     monkeypatch.setattr("helpers.caching.harvesting.BATCH_TOKENS", batch_tokens)
     lines, name = [*data.PROMPTS[:6], data.lines("written", n=40)[-1][:600]], "blocks.15.hook_resid_pre"
     found = harvest(smollm2_fp32, lines, name, progress=False)
@@ -60,20 +60,20 @@ def test_equals_one_line_at_a_time_on_the_real_model(smollm2_fp32, monkeypatch, 
         assert (found.values[found.text_ids == i] - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-def test_bos_is_left_out(tiny_model):
+def test_bos_is_excluded(tiny_model):
     found = harvest(tiny_model, ["the food", "my"], NAME, progress=False)
     assert len(found) == 3 and tiny_model.tokenizer.bos_token_id not in found.token_ids.tolist()
     assert found.positions.tolist() == [1, 2, 1]
 
 
-def test_neighbours_in_the_batch_make_no_difference(model):
+def test_other_lines_in_the_batch_make_no_difference(model):
     short, long = "the food was great .", cut([tiny.documents(1, seed=9)[0]], model)[0]
     alone = harvest(model, [short], NAME, progress=False)
-    beside = harvest(model, [long, short], NAME, progress=False)
-    assert torch.allclose(beside.values[beside.text_ids == 1], alone.values, atol=1e-4)
+    padded = harvest(model, [long, short], NAME, progress=False)
+    assert torch.allclose(padded.values[padded.text_ids == 1], alone.values, atol=1e-4)
 
 
-def test_several_points_in_one_run(tiny_model, monkeypatch):
+def test_several_hook_points_need_one_forward_pass(tiny_model, monkeypatch):
     names = ["blocks.1.hook_resid_post", "blocks.0.hook_resid_pre", NAME]
     lines = cut(LINES[:4], tiny_model)
     apart = {name: harvest(tiny_model, lines, name, progress=False) for name in names}
@@ -88,7 +88,7 @@ def test_several_points_in_one_run(tiny_model, monkeypatch):
     assert not torch.allclose(together[names[0]].values, together[names[1]].values)
 
 
-def test_the_run_stops_behind_the_last_point(llama):
+def test_the_model_stops_after_the_last_hook_point(llama):
     seen = []
     handle = llama.original_model.model.layers[2].register_forward_pre_hook(lambda *_: seen.append(1))
     try:
@@ -100,7 +100,7 @@ def test_the_run_stops_behind_the_last_point(llama):
         handle.remove()
 
 
-def test_no_hook_stays(tiny_model):
+def test_all_hooks_are_removed(tiny_model):
     before = hooks_left(tiny_model)
     harvest(tiny_model, ["the food"], NAME, progress=False)
     with pytest.raises(HookError):
@@ -108,7 +108,7 @@ def test_no_hook_stays(tiny_model):
     assert hooks_left(tiny_model) == before
 
 
-def test_max_tokens_keeps_first_lines(tiny_model):
+def test_max_tokens_stops_after_the_line_that_reaches_it(tiny_model):
     lines = ["the food was", "my room is good", "i love it", "the soup"]
     whole = harvest(tiny_model, lines, NAME, progress=False)
     for asked, kept in ((1, 1), (3, 1), (4, 2), (7, 2), (8, 3), (100, 4)):
@@ -117,7 +117,7 @@ def test_max_tokens_keeps_first_lines(tiny_model):
         assert torch.equal(found.token_ids, whole.token_ids[: len(found)])
 
 
-def test_long_lines(tiny_model):
+def test_long_lines_are_refused_or_cut(tiny_model):
     lines = ["the food", "the food was great . my room is good ."]
     with pytest.raises(HarvestError, match=r"Line 1 has 11 tokens, more than the context of 6.*'cut'"):
         harvest(tiny_model, lines, NAME, context=6, progress=False)
@@ -138,13 +138,13 @@ def test_long_lines(tiny_model):
         ([3], "Line 0 is 3"),
     ],
 )
-def test_bad_lines(tiny_model, texts, words):
+def test_bad_lines_are_refused(tiny_model, texts, words):
     with pytest.raises(HarvestError, match=words):
         harvest(tiny_model, texts, NAME, progress=False)
 
 
-def test_other_bad_input(tiny_model):
-    with pytest.raises(HarvestError, match="'drop'.*'error' or 'cut'"):
+def test_bad_settings_and_hook_points_are_refused(tiny_model):
+    with pytest.raises(HarvestError, match=r"'drop'.*'error' or 'cut'"):
         harvest(tiny_model, ["the food"], NAME, too_long="drop", progress=False)
     with pytest.raises(HookError, match=r"blocks\.2\.hook_resid_pre.*0 to 1"):
         harvest(tiny_model, ["the food"], ["blocks.2.hook_resid_pre"], progress=False)
@@ -161,24 +161,24 @@ def table(norms, text_ids=None) -> Activations:
 
 
 def test_sinks_are_above_five_medians():
-    """The median of the norms, not their mean, which one sink would pull up; strictly above."""
+    """The limit is strict, and uses the median: a single sink would raise the mean."""
     assert table([1, 1, 1, 5, 5.1, 2, 1]).is_sink.tolist() == [False] * 4 + [True] + [False] * 2
     assert table([2, 2, 2, 2, 10_000, 11]).is_sink.tolist() == [False] * 4 + [True] * 2
     assert not table([0, 0, 0]).is_sink.any()
 
 
-def test_a_sink_of_the_model_is_marked(tiny_model):
-    with tiny_model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", _blow_up_the_third_token)]):
+def test_a_harvested_sink_is_marked(tiny_model):
+    with tiny_model.hooks(fwd_hooks=[("blocks.0.hook_resid_pre", _scale_up_the_third_token)]):
         found = harvest(tiny_model, LINES[:3], "blocks.1.hook_resid_pre", progress=False)
     assert (found.positions[found.is_sink] == 3).all() and int(found.is_sink.sum()) == 3
 
 
-def _blow_up_the_third_token(resid, hook):
+def _scale_up_the_third_token(resid, hook):
     resid[:, 3] *= 1000
     return resid
 
 
-def test_rows_keep_together():
+def test_selecting_rows_selects_every_column():
     acts = table([1, 2, 3, 40, 1])
     kept = acts.without_sinks()
     assert kept.values[:, 1].tolist() == [1, 2, 3, 1] and kept.token_ids.tolist() == [10, 11, 12, 14]
@@ -190,7 +190,7 @@ def test_rows_keep_together():
 
 
 @pytest.mark.parametrize("held_out", [0.1, 0.25, 0.5])
-def test_split_between_lines(held_out):
+def test_split_holds_out_whole_lines(held_out):
     ids = torch.arange(40).repeat_interleave(torch.arange(40) % 4 + 1)
     acts = table(torch.rand(len(ids)) + 1, ids)
     train, test = acts.split(held_out)
@@ -200,9 +200,9 @@ def test_split_between_lines(held_out):
     assert len(train) + len(test) == len(acts)
 
 
-def test_split_needs_lines():
-    with pytest.raises(HarvestError, match="1 lines can.t be split with held_out=0.1.*more lines"):
+def test_split_needs_enough_lines_and_a_share_of_at_most_half():
+    with pytest.raises(HarvestError, match=r"1 lines can.t be split with held_out=0.1.*more lines"):
         table([1, 2, 3], [0, 0, 0]).split()
     for held_out in (0, 1, 0.9, -0.1):
-        with pytest.raises(HarvestError, match="at most 0.5"):
+        with pytest.raises(HarvestError, match=r"at most 0\.5"):
             table(torch.ones(40)).split(held_out)

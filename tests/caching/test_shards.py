@@ -1,4 +1,4 @@
-"""Activations on disk: what is in memory otherwise, whoever made which shard and however often it was killed."""
+"""Activations on disk equal those in memory, after any number of processes and kills."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_the_same_as_in_memory(tiny_model, stored):
+def test_stored_activations_equal_those_in_memory(tiny_model, stored):
     expected = harvest(tiny_model, LINES, NAMES, context=30, too_long="split", progress=False)
     for name in NAMES:
         found = stored.activations(name)
@@ -47,7 +47,7 @@ def test_the_same_as_in_memory(tiny_model, stored):
     assert stored.activations().hook_name == NAMES[0] and found.text_ids.max() == len(LINES) - 1
 
 
-def test_rows_indices_masks_and_slices(stored):
+def test_indices_slices_and_masks_select_the_right_rows(stored):
     values = stored.activations().values
     whole = values[:]
     rows = torch.randperm(len(values))[:50]
@@ -62,30 +62,30 @@ def test_rows_indices_masks_and_slices(stored):
     assert torch.equal(view[view[:][:, 0] > 0][:], whole[some][whole[some][:, 0] > 0])
 
 
-def test_training_and_marks_from_disk_are_those_from_memory(stored):
+def test_training_from_disk_gives_the_metrics_of_training_from_memory(stored):
     on_disk = stored.activations()
     in_memory = type(on_disk)(
         on_disk.values[:], on_disk.text_ids, on_disk.positions, on_disk.token_ids, on_disk.is_sink
     )
-    marks = []
+    figures = []
     for acts in (on_disk, in_memory):
         train, test = acts.split(0.2)
         torch.manual_seed(0)
         module = sae.TopK(64, 128, k=8)
         sae.train(module, train, config=sae.TrainConfig(steps=20, batch_size=64), progress=False)
-        marks.append(sae.evaluate(module, test).figures())
-    assert marks[0] == pytest.approx(marks[1], rel=1e-4)
+        figures.append(sae.evaluate(module, test).figures())
+    assert figures[0] == pytest.approx(figures[1], rel=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_the_room(tiny_model, tmp_path, stored, dtype):
+def test_half_precision_keeps_the_values(tiny_model, tmp_path, stored, dtype):
     half = open_shards(harvest_to(tmp_path / dtype, tiny_model, LINES, NAMES, dtype=dtype, **SMALL))
     values = half.activations().values
     assert str(values.dtype) == f"torch.{dtype}"
     assert torch.allclose(values[:].float(), stored.activations().values[:], rtol=1e-2, atol=1e-2)
 
 
-def test_a_pass_in_batches_sees_each_row_once_in_an_order_of_its_own(stored):
+def test_batches_give_each_row_once_in_an_order_set_by_the_seed(stored):
     acts = stored.activations()
     key = acts.values[:].sum(-1)
     passes = [
@@ -96,7 +96,7 @@ def test_a_pass_in_batches_sees_each_row_once_in_an_order_of_its_own(stored):
     assert not torch.allclose(passes[0], key[~acts.is_sink])
 
 
-def test_what_was_cut_split_and_blank_is_counted(tiny_model, tmp_path):
+def test_cut_split_and_blank_lines_are_counted(tiny_model, tmp_path):
     lines = ["the food", "", " ", "<eos> <eos>", LINES[0]]
     found = open_shards(
         harvest_to(tmp_path / "a", tiny_model, lines, NAMES[0], context=10, too_long="cut", progress=False)
@@ -111,7 +111,7 @@ def test_what_was_cut_split_and_blank_is_counted(tiny_model, tmp_path):
     assert torch.equal(split.token_ids[split.text_ids == 4], words) and split.positions.max() == 9
 
 
-def test_a_stream_and_a_dataset_of_dicts(tiny_model, tmp_path, stored):
+def test_a_generator_and_dicts_give_the_same_shards(tiny_model, tmp_path, stored):
     for name, texts in (
         ("generator", (line for line in LINES)),
         ("dicts", iter({"id": 1, "text": line} for line in LINES)),
@@ -120,7 +120,7 @@ def test_a_stream_and_a_dataset_of_dicts(tiny_model, tmp_path, stored):
         assert contents(tmp_path / name) == contents(stored.folder)
 
 
-def test_a_streaming_dataset(tiny_model, tmp_path, stored):
+def test_a_streaming_dataset_gives_the_same_shards(tiny_model, tmp_path, stored):
     import datasets
 
     source = tmp_path / "lines.jsonl"
@@ -135,12 +135,18 @@ def test_a_streaming_dataset(tiny_model, tmp_path, stored):
 @pytest.mark.parametrize(
     ("texts", "more", "word"),
     [
-        ([{"words": "x"}], {}, "no column 'text': choose one of 'words'"), ([], {}, "no line"), ("one string", {}, "one string"),
-        ([3], {}, "must be text"), (["the \ud800 food"], {}, "isn't valid text"), (["the"], {"dtype": "int8"}, "dtype="),
-        (["the"], {"part": (3, 3)}, "part="), ([""], {"blank": "error"}, "blank"), ([LINES[0]], {"too_long": "error", "context": 5}, "more than the context"),
+        ([{"words": "x"}], {}, "no column 'text': choose one of 'words'"),
+        ([], {}, "no line"),
+        ("one string", {}, "one string"),
+        ([3], {}, "must be text"),
+        (["the \ud800 food"], {}, "isn't valid text"),
+        (["the"], {"dtype": "int8"}, "dtype="),
+        (["the"], {"part": (3, 3)}, "part="),
+        ([""], {"blank": "error"}, "blank"),
+        ([LINES[0]], {"too_long": "error", "context": 5}, "more than the context"),
     ],
-)  # fmt: skip
-def test_bad_input_says_what_to_do(tiny_model, tmp_path, texts, more, word):
+)
+def test_bad_input_is_refused(tiny_model, tmp_path, texts, more, word):
     with pytest.raises(HarvestError, match=word):
         harvest_to(tmp_path / "acts", tiny_model, texts, NAMES[0], **{"progress": False, **more})
 
@@ -148,7 +154,7 @@ def test_bad_input_says_what_to_do(tiny_model, tmp_path, texts, more, word):
 def test_a_folder_of_another_model_text_or_setting_is_refused(tiny_model, gpt2, stored):
     with pytest.raises(HarvestError, match="another model"):
         harvest_to(stored.folder, gpt2, LINES, NAMES, **SMALL)
-    with pytest.raises(HarvestError, match="other settings .too_long"):
+    with pytest.raises(HarvestError, match=r"other settings .too_long"):
         harvest_to(stored.folder, tiny_model, LINES, NAMES, **{**SMALL, "too_long": "cut"})
     with pytest.raises(HarvestError, match="text has changed since shard-00002"):
         harvest_to(stored.folder, tiny_model, [*LINES[:20], "the food", *LINES[21:]], NAMES, **SMALL)
@@ -156,17 +162,17 @@ def test_a_folder_of_another_model_text_or_setting_is_refused(tiny_model, gpt2, 
         stored.activations("blocks.0.hook_resid_post")
 
 
-def test_an_unfinished_folder_is_no_folder_yet(tiny_model, tmp_path, stored):
+def test_an_unfinished_folder_cannot_be_opened(tiny_model, tmp_path, stored):
     with pytest.raises(HarvestError, match="no finished harvest"):
         open_shards(tmp_path / "nothing")
     harvest_to(tmp_path / "part", tiny_model, LINES, NAMES, part=(0, 2), **SMALL)
-    with pytest.raises(HarvestError, match="4 of 8 shards .* missing, shard-00001"):
+    with pytest.raises(HarvestError, match=r"4 of 8 shards .* missing, shard-00001"):
         open_shards(tmp_path / "part")
     harvest_to(tmp_path / "part", tiny_model, LINES, NAMES, part=(1, 2), **SMALL)
     assert contents(tmp_path / "part") == contents(stored.folder)
 
 
-def test_a_full_disk_loses_nothing(tiny_model, tmp_path, stored, monkeypatch):
+def test_harvesting_resumes_after_a_full_disk(tiny_model, tmp_path, stored, monkeypatch):
     written, real = [], os.replace
 
     def replace(source, target):
@@ -176,7 +182,7 @@ def test_a_full_disk_loses_nothing(tiny_model, tmp_path, stored, monkeypatch):
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(HarvestError, match="can't be written .*MB were needed.*goes on from there"):
+    with pytest.raises(HarvestError, match=r"can't be written .*MB were needed.*resumes from there"):
         harvest_to(tmp_path / "other", tiny_model, LINES, NAMES, **SMALL)
     assert not list((tmp_path / "other").glob("*.tmp"))
     harvest_to(tmp_path / "other", tiny_model, LINES, NAMES, **SMALL)
@@ -185,25 +191,26 @@ def test_a_full_disk_loses_nothing(tiny_model, tmp_path, stored, monkeypatch):
     )
 
 
-def test_a_shard_that_another_process_is_at_comes_last(tiny_model, tmp_path, stored, monkeypatch):
+def test_a_shard_locked_by_another_process_comes_last(tiny_model, tmp_path, stored, monkeypatch):
     folder = tmp_path / "other"
     folder.mkdir()
-    order, real = [], shards._content
+    order, real = [], shards._shard_bytes
     lock = FileLock(folder / ".shard-00001.safetensors.lock")
     lock.acquire()
 
-    def content(number, *rest):
+    def shard_bytes(number, *rest):
         order.append(number)
         if number == 7:
             lock.release()
         return real(number, *rest)
 
-    monkeypatch.setattr(shards, "_content", content)
+    monkeypatch.setattr(shards, "_shard_bytes", shard_bytes)
     harvest_to(folder, tiny_model, LINES, NAMES, **SMALL)
     assert order == [0, 2, 3, 4, 5, 6, 7, 1] and contents(folder) == contents(stored.folder)
 
 
-# Imports once and forks for each harvest, since a start takes seconds; one thread, so that forks are safe and sums are in one order.
+# Imports once and forks for each harvest, since a start takes seconds. One thread makes forks safe and fixes the order
+# of sums.
 SCRIPT = """
 import os, sys
 import torch
@@ -226,7 +233,7 @@ for request in sys.stdin:
 
 @pytest.fixture
 def start(tiny_folder):
-    """``start(folder, i, n)``: a process that harvests a part into a folder, as a ``psutil.Process``."""
+    """Return ``start(folder, i, n)``, which starts a process that harvests a part into a folder."""
     command = [sys.executable, "-c", SCRIPT, str(tiny_folder)]
     forks = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -243,12 +250,12 @@ def start(tiny_folder):
 
 
 def wait(process: psutil.Process) -> None:
-    """Until it has ended; nobody has waited for it, so it stays a zombie."""
+    """Wait until a process has ended. Its parent never reaps it, so it stays a zombie."""
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.005)
 
 
-def test_killed_at_random_moments_and_by_four_processes_the_bytes_are_the_same(start, tmp_path):
+def test_ten_kills_or_four_processes_give_the_same_bytes(start, tmp_path):
     whole, four, killed = tmp_path / "whole", tmp_path / "four", tmp_path / "killed"
     began = time.monotonic()
     wait(start(whole))
@@ -269,7 +276,7 @@ def test_killed_at_random_moments_and_by_four_processes_the_bytes_are_the_same(s
     assert contents(killed) == contents(whole)
 
 
-def test_the_command(tiny_folder, tmp_path, capsys):
+def test_the_command_harvests_parts_and_reports_errors(tiny_folder, tmp_path, capsys):
     text = tmp_path / "lines.txt"
     text.write_text("\n".join(LINES))
     arguments = [

@@ -1,4 +1,4 @@
-"""Contexts and statistics of latents, by hand."""
+"""Contexts, statistics and labels of latents, against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def acts(tiny_model):
 
 
 class Positive(nn.Module):
-    """Latents are the positive parts of the activations."""
+    """Module whose latents are the positive parts of the activations."""
 
     def __init__(self):
         super().__init__()
@@ -44,7 +44,7 @@ def test_context_stays_within_its_line(tiny_model, acts):
     assert str(found) == "[ my] room"
 
 
-def test_context_is_cut_to_its_neighbours(tiny_model, acts):
+def test_context_has_the_requested_number_of_neighbours(tiny_model, acts):
     latent = torch.zeros(len(acts))
     latent[3] = 2.5
     found = latents.context(tiny_model, acts, latent, 3, left=2, right=1)
@@ -66,7 +66,7 @@ def test_latent_values_have_a_row_per_token(acts, chunk, monkeypatch):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 4096])
-def test_statistics(chunk, monkeypatch):
+def test_statistics_exclude_sinks_and_count_each_line_once(chunk, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK", chunk)
     values = torch.tensor(
         [
@@ -87,7 +87,7 @@ def test_statistics(chunk, monkeypatch):
     assert found.lines.tolist() == [3, 0, 2, 3]
 
 
-def test_promoted_tokens(tiny_model):
+def test_promoted_tokens_are_ranked_by_their_logits(tiny_model):
     ids = tiny_model.tokenizer.convert_tokens_to_ids(["Ġgreat", "Ġawful"])
     direction = tiny_model.W_U[:, ids[0]] - tiny_model.W_U[:, ids[1]]
     up, down = latents.promoted_tokens(tiny_model, direction, k=5)
@@ -99,22 +99,22 @@ def test_promoted_tokens(tiny_model):
     assert " great" in [word for word, _ in up] and " awful" in [word for word, _ in down]
 
 
-def test_labels_of_every_token(tiny_model, acts):
+def test_every_token_has_its_labels(tiny_model, acts):
     found = latents.token_labels(tiny_model, acts)
     pieces = [[" " + word for word in line.split()] for line in LINES]
     assert found.names == tuple(LABELS) and found.values.shape == (len(LABELS), len(acts))
     assert torch.equal(found.values, torch.from_numpy(label_texts(pieces)))
 
 
-def test_labels_keep_lines_apart(tiny_model):
-    """A line that follows another begins a sentence of its own, also when line numbers have gaps."""
+def test_each_line_is_labelled_on_its_own(tiny_model):
+    """Every line starts a new sentence, even after an unfinished line."""
     lines = ["the food", "the food"]
     acts = harvest(tiny_model, lines, "blocks.0.hook_resid_pre", progress=False)
     values = latents.token_labels(tiny_model, acts).values
     assert torch.equal(values[:, :2], values[:, 2:])
 
 
-def test_frequent_labels():
+def test_frequent_keeps_labels_of_at_least_so_many_tokens():
     values = torch.zeros(3, 10, dtype=torch.bool)
     values[0, :4], values[1, :2], values[2, :5] = True, True, True
     names, kept = latents.TokenLabels(("a", "b", "c"), values).frequent(4)

@@ -1,4 +1,4 @@
-"""Pages of latents, the HTML file and the notebook's browser."""
+"""Pages of latents, the HTML dashboard and the notebook's browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOOK = "blocks.1.hook_resid_pre"
 
 
 class Chosen(nn.Module):
-    """Latents that a table decides: row i of the activations gets row i of ``table``."""
+    """Module with known latents: row i of the activations gets row i of ``table``."""
 
     def __init__(self, activations, table):
         super().__init__()
@@ -54,7 +54,7 @@ def token_rows(tiny_model, activations, word):
 
 @pytest.fixture(scope="module")
 def table(tiny_model, activations):
-    """0: full stops, by line; 1: 'great' alone; 2: dead; 3: everything, a little."""
+    """Latent 0 fires on full stops, 1 on 'great', 2 never, and 3 weakly on everything."""
     found = torch.zeros(len(activations), 4)
     for strength, row in enumerate(token_rows(tiny_model, activations, "."), start=1):
         found[row, 0] = strength
@@ -69,7 +69,7 @@ def made(tiny_model, activations, table):
     return pages(tiny_model, Chosen(activations, table), activations, labels=labels, progress=None)
 
 
-def test_the_table(activations, table, monkeypatch):
+def test_the_sparse_table_has_all_latents_and_empty_rows_for_sinks(activations, table, monkeypatch):
     monkeypatch.setattr("helpers.sae.chunks.CHUNK", 5)
     sinks = torch.zeros(len(activations), dtype=torch.bool)
     sinks[3] = True
@@ -79,16 +79,16 @@ def test_the_table(activations, table, monkeypatch):
     assert np.array_equal(encode_sparse(Chosen(activations, table), marked).toarray(), expected.numpy())
 
 
-def test_top_contexts(made, activations):
+def test_top_contexts_are_the_strongest_one_per_line(made, activations):
     stops = made[0].top
     assert all(each.tokens[each.peak].strip() == "." for each in stops)
     peaks = [each.activations[each.peak] for each in stops]
     assert peaks == sorted(peaks, reverse=True) and len({each.text_id for each in stops}) == len(stops) == 4
-    assert peaks == [5, 4, 2, 1]  # the third line has two; its weaker one, 3, isn't shown again
+    assert peaks == [5, 4, 2, 1]  # the third line has two full stops; only the stronger one is shown
     assert "great" in made[1].top[0].tokens[made[1].top[0].peak] and len(made[1].top) == 1
 
 
-def test_contexts_stay_on_their_line(made, tiny_model, activations):
+def test_contexts_stay_within_their_line(made, tiny_model, activations):
     for page in made:
         for each in page.top:
             line = activations.token_ids[activations.text_ids == each.text_id].tolist()
@@ -101,7 +101,7 @@ def test_a_dead_latent_has_no_contexts(made):
     assert "is dead" in page_html(made[2]) and [page.is_dead for page in made] == [False, False, True, False]
 
 
-def test_figures(made, activations):
+def test_density_histogram_intervals_and_label_are_those_of_the_table(made, activations):
     assert made[0].density == pytest.approx(5 / len(activations)) and made[0].largest == 5
     assert sum(made[0].histogram) == 5 and len(made[0].histogram) == 10 and made[0].histogram[-1] == 1
     assert [(v.low, v.high, v.count) for v in made[0].intervals] == [
@@ -117,8 +117,7 @@ def test_figures(made, activations):
     assert made[3].label[0] == "stop" and made[3].label[1] == pytest.approx(2 * 5 / (len(activations) + 5))
 
 
-def test_promoted_tokens(made, tiny_model, activations, table):
-    """The same tokens as features.promoted_tokens names, which does one direction at a time."""
+def test_promoted_tokens_equal_those_of_a_single_direction(made, tiny_model, activations, table):
     rows = Chosen(activations, table).W_dec.detach()
     for page in made:
         raised, lowered = promoted_tokens(tiny_model, rows[page.latent], k=6)
@@ -127,7 +126,7 @@ def test_promoted_tokens(made, tiny_model, activations, table):
         )
 
 
-def test_nearest_latents(made, activations, table):
+def test_nearest_latents_have_the_largest_cosines(made, activations, table):
     rows = nn.functional.normalize(Chosen(activations, table).W_dec.detach(), dim=-1)
     cosines = rows @ rows.T - 2 * torch.eye(4)
     for page in made:
@@ -138,7 +137,7 @@ def test_nearest_latents(made, activations, table):
         assert page.latent not in [latent for latent, _ in page.nearest]
 
 
-def test_special_tokens_and_sinks_are_no_contexts(tiny_model, activations, table):
+def test_special_tokens_have_no_contexts(tiny_model, activations, table):
     ids = activations.token_ids.clone()
     great = int(table[:, 1].argmax())
     ids[great] = tiny_model.tokenizer.eos_token_id
@@ -146,7 +145,7 @@ def test_special_tokens_and_sinks_are_no_contexts(tiny_model, activations, table
     assert page.top == () and not any(v.contexts for v in page.intervals)
 
 
-def test_some_latents_only(tiny_model, activations, table):
+def test_pages_of_chosen_latents_and_bad_choices(tiny_model, activations, table):
     found = pages(tiny_model, Chosen(activations, table), activations, [3, 0], progress=None)
     assert [page.latent for page in found] == [3, 0] and found[0].label is None
     for wrong in ([4], [-1]):
@@ -157,7 +156,7 @@ def test_some_latents_only(tiny_model, activations, table):
         pages(tiny_model, Chosen(activations, table), activations, labels=short, progress=None)
 
 
-def test_find(made):
+def test_find_searches_and_sorts_with_dead_latents_last(made):
     assert [page.latent for page in find(made)] == [3, 0, 1, 2]  # by density, the dead one last
     assert [page.latent for page in find(made, sort="F1 of the best label")] == [0, 1, 3, 2]
     assert [page.latent for page in find(made, sort="largest activation")] == [0, 1, 3, 2]
@@ -173,7 +172,7 @@ def data_of(path) -> dict:
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
 
 
-def test_the_file_is_whole_and_alone(made, activations, tmp_path):
+def test_the_file_is_complete_and_fetches_nothing(made, activations, tmp_path):
     path = write_dashboard(tmp_path / "latents.html", made, len(activations))
     text, data = path.read_text(encoding="utf-8"), data_of(path)
     assert not re.search(r"https?://|src=|@import|url\(", text)  # nothing is fetched
@@ -197,7 +196,7 @@ def test_text_cannot_become_markup(made, tmp_path):
     assert "<script" not in shown and "<b>" not in shown and "&lt;script&gt;" in shown
 
 
-def test_the_browser(made):
+def test_the_browser_searches_sorts_and_moves(made):
     browser = Browser(made)
     assert browser.page.latent == 3 and browser.found.value == "4 latents" and browser.place.max == 3
     browser.place.value = 1
@@ -208,10 +207,10 @@ def test_the_browser(made):
     assert browser.page is None and "No latent" in browser.view.value
     browser.search.value, browser.sort.value = "", "number"
     assert browser.page.latent == 0
-    assert 'title="5.00"' in browser.view.value  # a mouse over a token shows its activation
+    assert 'title="5.00"' in browser.view.value  # hovering over a token shows its activation
 
 
-def test_nothing_to_show(tmp_path):
+def test_an_empty_list_of_pages_is_refused(tmp_path):
     with pytest.raises(LatentError, match="at least one page"):
         write_dashboard(tmp_path / "x.html", [], 0)
     with pytest.raises(LatentError, match="at least one page"):

@@ -1,4 +1,4 @@
-"""BatchTopK, Matryoshka, JumpReLU and Gated: what they compute, and that their gradients are the dense ones."""
+"""BatchTopK, Matryoshka, JumpReLU and Gated: outputs and gradients equal those of dense formulas."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pre_activations(module, x):
 
 
 def batch_latents(module, x):
-    """The n·k largest of the whole batch, densely."""
+    """Return the n·k largest latents of the whole batch, computed densely."""
     pre = pre_activations(module, x)
     kept = pre.flatten().topk(K * len(x)).indices
     mask = torch.zeros(pre.numel(), dtype=torch.bool).index_fill_(0, kept, True).view_as(pre)
@@ -72,8 +72,8 @@ def test_batch_topk_gives_tokens_different_numbers_of_latents(x):
     assert same_gradients(gradients(module, step.loss), gradients(module, loss))
 
 
-def test_a_token_without_latents_is_the_bias(x):
-    """Bags may be empty, the first and the last one as well."""
+def test_a_token_without_latents_decodes_to_the_bias(x):
+    """Any token can have no latents, including the first and the last."""
     module = make(sae.BatchTopK, k=1)
     quiet = module.b_dec.detach().clone()
     rows = x.clone()
@@ -86,7 +86,7 @@ def test_a_token_without_latents_is_the_bias(x):
     assert not torch.allclose(step.x_hat[1], quiet)
 
 
-def test_the_threshold_is_the_mean_of_the_smallest_that_were_kept(x):
+def test_the_threshold_is_the_mean_of_each_batchs_smallest_kept_latent(x):
     module = make(sae.BatchTopK, k=K)
     smallest = []
     for part in x.split(50):
@@ -99,8 +99,8 @@ def test_the_threshold_is_the_mean_of_the_smallest_that_were_kept(x):
     assert (latents > 0).double().sum(-1).mean() == pytest.approx(K, rel=0.3)
 
 
-def test_after_a_short_run_as_many_latents_are_active_as_were_asked_for():
-    """The threshold has to follow activations that grow while they are learnt."""
+def test_l0_equals_k_after_a_short_run():
+    """The threshold follows activations that grow during training."""
     generator = torch.Generator().manual_seed(5)
     rows = torch.randn(2000, 16, generator=generator).relu() @ torch.randn(16, D_IN, generator=generator)
     with torch.random.fork_rng():
@@ -110,7 +110,7 @@ def test_after_a_short_run_as_many_latents_are_active_as_were_asked_for():
     assert sae.evaluate(module, rows).l0 == pytest.approx(K, rel=0.05)
 
 
-def test_one_token_does_not_depend_on_the_others(x):
+def test_a_tokens_latents_do_not_depend_on_its_batch(x):
     module = make(sae.BatchTopK, k=K)
     module.training_step(x, no_dead())
     assert torch.allclose(module.encode(x)[3], module.encode(x[3:4])[0])
@@ -126,7 +126,7 @@ def test_matryoshka_averages_over_nested_dictionaries(x):
     assert same_gradients(gradients(module, step.loss), gradients(module, sum(losses) / 3))
 
 
-def test_matryoshka_remembers_its_threshold_once_a_batch(x):
+def test_matryoshka_updates_its_threshold_once_per_batch(x):
     module = make(sae.Matryoshka, k=K)
     module.training_step(x, no_dead())
     assert module.batches == 1 and module.threshold > 0
@@ -134,19 +134,19 @@ def test_matryoshka_remembers_its_threshold_once_a_batch(x):
 
 
 @pytest.mark.parametrize("sizes", [(8, 20), (20, 8, D_SAE), (8, 8, D_SAE), (0, D_SAE)])
-def test_sizes_that_do_not_rise_to_all(sizes):
+def test_sizes_that_do_not_rise_to_d_sae_are_refused(sizes):
     with pytest.raises(SAEError, match="rising sizes"):
         sae.Matryoshka(D_IN, D_SAE, K, sizes)
 
 
-def test_jumprelu_by_hand(x):
+def test_jumprelu_equals_its_formula(x):
     module = make(sae.JumpReLU, threshold=0.7, bandwidth=0.2)
     pre = pre_activations(module, x)
     assert torch.allclose(module.encode(x), torch.where(pre > 0.7, pre, 0.0))
 
 
 def test_jumprelu_thresholds_learn_by_the_papers_estimator(x):
-    """dL/dθ of z is −θ/ε·K, of the L0 term −λ/ε·K, and θ = exp(log θ)."""
+    """dz/dθ = −θ/ε·K, the L0 term adds −λ/ε·K to dL/dθ, and θ = exp(log θ)."""
     sparsity, width = 0.3, 0.4
     module = make(sae.JumpReLU, sparsity=sparsity, threshold=0.7, bandwidth=width)
     step = module.training_step(x, no_dead(), pressure=0.5)
@@ -163,7 +163,7 @@ def test_jumprelu_thresholds_learn_by_the_papers_estimator(x):
     assert torch.allclose(found["b_enc"], (to_latents * (pre > 0.7)).sum(0))
 
 
-def test_gated_by_hand(x):
+def test_gated_equals_its_formula(x):
     module = make(sae.Gated, sparsity=0.4)
     shared = (x - module.b_dec) @ module.W_enc
     gate, magnitude = shared + module.b_gate, (shared * module.r_mag.exp() + module.b_mag).relu()
@@ -182,12 +182,12 @@ def test_gated_by_hand(x):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_scale(kind, x):
-    """An SAE of x / s becomes one of x: latents and reconstructions grow by s."""
+def test_scaling_an_sae_scales_latents_and_reconstructions(kind, x):
+    """An SAE of x / s becomes one of x."""
     module = make(kind)
-    module.training_step(x, no_dead())  # so that a threshold is there
+    module.training_step(x, no_dead())  # sets the threshold
     if hasattr(module, "batches"):
-        module.threshold *= 0.999  # off the very value that it was read from, where rounding decides
+        module.threshold *= 0.999  # away from the latent that set it, where rounding would decide
     latents, x_hat = module.encode(x), module(x)[0]
     module.scale_(30.0)
     assert torch.allclose(module.encode(30 * x), 30 * latents) and torch.allclose(module(30 * x)[0], 30 * x_hat)
@@ -195,7 +195,7 @@ def test_scale(kind, x):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_training_learns_in_the_units_of_the_data(kind, precision):
+def test_training_works_in_the_units_of_the_data(kind, precision):
     generator = torch.Generator().manual_seed(3)
     x = 50 * (torch.randn(3000, 6, generator=generator) @ torch.randn(6, D_IN, generator=generator)) + 200
     with torch.random.fork_rng():
@@ -210,7 +210,7 @@ def test_training_learns_in_the_units_of_the_data(kind, precision):
         assert after.l0 == pytest.approx(K, abs=1.5)
 
 
-def test_impossible_settings():
+def test_impossible_settings_are_refused():
     with pytest.raises(SAEError, match="above 0"):
         sae.JumpReLU(4, 8, threshold=0.0)
     with pytest.raises(SAEError, match="d_sae=0"):

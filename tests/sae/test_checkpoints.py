@@ -1,4 +1,4 @@
-"""Training that is killed goes on and ends as if nothing had happened; rows may lie on disk."""
+"""Killed training resumes and ends with the weights of an uninterrupted run; rows can be on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from helpers.sae.batches import Rows, Shuffled
 CONFIG = sae.TrainConfig(steps=60, batch_size=64, lr=3e-3, save_every=7, dead_after=0.02, log_every=5)
 KINDS = {"topk": sae.TopK, "batchtopk": sae.BatchTopK, "gated": sae.Gated}
 
-# Dies in the middle of step KILL_AT, as by a power cut. Data and module as in `data` and `make` below.
+# Dies in the middle of step `kill_at`, as in a power cut.
 SCRIPT = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
@@ -58,18 +58,18 @@ def killed(path: Path, kind="topk", kill_at=40) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_and_resumed_equals_unbroken(tmp_path, kind):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, kind):
     path = tmp_path / "run.pt"
     killed(path, kind)
-    assert checkpoints.read_checkpoint(path, {})["step"] == 35  # the last of every 7 before the 40th
-    unbroken, resumed = make(kind), make(kind)
-    history = sae.train(unbroken, data(), config=CONFIG, progress=None)
+    assert checkpoints.read_checkpoint(path, {})["step"] == 35  # the last multiple of 7 before step 40
+    uninterrupted, resumed = make(kind), make(kind)
+    history = sae.train(uninterrupted, data(), config=CONFIG, progress=None)
     seen = []
     step = resumed.training_step
     resumed.training_step = lambda *arguments: (seen.append(1), step(*arguments))[1]
     again = sae.train(resumed, data(), config=CONFIG, progress=None, checkpoint=path)
-    assert len(seen) == 25 and same(unbroken, resumed) and again == history
-    assert not path.exists()  # it has served
+    assert len(seen) == 25 and same(uninterrupted, resumed) and again == history
+    assert not path.exists()  # deleted at the end
 
 
 def test_checkpoints_do_not_change_the_run(tmp_path):
@@ -95,7 +95,7 @@ def test_an_error_keeps_the_checkpoint(tmp_path):
     assert checkpoints.read_checkpoint(path, {})["step"] == 14
 
 
-def test_a_checkpoint_of_another_run(tmp_path):
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     path = tmp_path / "run.pt"
     killed(path)
     for module, rows, config, words in (
@@ -106,13 +106,13 @@ def test_a_checkpoint_of_another_run(tmp_path):
         (make(), data(), sae.TrainConfig(steps=61, batch_size=64), "config"),
     ):
         before = {name: value.clone() for name, value in module.state_dict().items()}
-        with pytest.raises(SAEError, match=f"of another run.*{words}.*delete it"):
+        with pytest.raises(SAEError, match=f"belongs to another run.*{words}.*delete it"):
             sae.train(module, rows, config=config, progress=None, checkpoint=path)
         assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 @pytest.mark.parametrize("kept", [0, 10, 2000])
-def test_a_checkpoint_cut_short(tmp_path, kept):
+def test_a_truncated_checkpoint_is_refused(tmp_path, kept):
     path = tmp_path / "run.pt"
     killed(path)
     path.write_bytes(path.read_bytes()[:kept])
@@ -137,7 +137,7 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 # Rows ------------------------------------------------------------------------------------------------
 
 
-def test_figures_of_the_rows(monkeypatch):
+def test_rows_know_their_mean_norm_and_variance(monkeypatch):
     monkeypatch.setattr("helpers.sae.batches.CHUNK", 64)
     x = data()
     rows = Rows(x)
@@ -146,7 +146,7 @@ def test_figures_of_the_rows(monkeypatch):
     assert rows.variance == pytest.approx((x - x.mean(0)).pow(2).sum(-1).mean().item(), rel=1e-5)
 
 
-def test_rows_on_disk_train_alike(tmp_path):
+def test_rows_on_disk_train_like_rows_in_memory(tmp_path):
     np.save(tmp_path / "x.npy", data().numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="r+"))
     in_memory, on_disk = make(), make()
@@ -155,7 +155,7 @@ def test_rows_on_disk_train_alike(tmp_path):
     assert same(in_memory, on_disk)
 
 
-def test_a_shuffle_goes_on_where_it_was():
+def test_a_shuffle_resumes_from_its_saved_state():
     rows = Rows(data(100))
     one, other = (Shuffled(rows, 30, torch.Generator().manual_seed(5)) for _ in range(2))
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""What a reconstruction costs the model, on the tiny one."""
+"""ΔCE and KL of reconstructions, on the tiny model."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ LINES = [
 
 
 class Coder(nn.Module):
+    """Module with an identity encoder that records its inputs, and ``change`` as the decoder."""
+
     def __init__(self, change):
         super().__init__()
         self.seen, self.change = [], change
@@ -38,15 +40,15 @@ def no_sinks(monkeypatch):
     monkeypatch.setattr(loss_recovered, "mark_sinks", lambda values: torch.zeros(len(values), dtype=torch.bool))
 
 
-def test_a_perfect_reconstruction_costs_nothing(tiny_model):
+def test_a_perfect_reconstruction_changes_nothing(tiny_model):
     found = sae.replacement(tiny_model, Coder(lambda h: h), LINES, HOOK, progress=None)
     assert found.delta == pytest.approx(0, abs=1e-5) and found.kl == pytest.approx(0, abs=1e-5)
     assert found.recovered == pytest.approx(1, abs=1e-4) and found.ce_mean > found.ce + 0.1
     assert hooks_left(tiny_model) == 0
 
 
-def test_by_hand(tiny_model, no_sinks):
-    """One line: all but BOS replaced, and only what is predicted from replaced tokens is counted."""
+def test_values_equal_those_computed_by_hand(tiny_model, no_sinks):
+    """All tokens but BOS are replaced, and only predictions made at replaced tokens are counted."""
     line, change = LINES[2], lambda h: 0.5 * h
     found = sae.replacement(tiny_model, Coder(change), [line], HOOK, progress=None)
     ids = tiny_model.to_tokens(line)
@@ -71,8 +73,8 @@ def test_the_mean_as_reconstruction_recovers_nothing(tiny_model, no_sinks):
     assert found.recovered == pytest.approx(0, abs=0.02) and found.ce_replaced == pytest.approx(found.ce_mean, abs=0.01)
 
 
-def test_padding_and_company_do_not_matter(tiny_model, no_sinks):
-    """A batch of lines of unequal length costs what its lines cost one by one."""
+def test_padding_and_other_lines_make_no_difference(tiny_model, no_sinks):
+    """A batch of lines of unequal length gives the average of its single lines."""
     coder, lines = Coder(lambda h: -h), LINES[:3]
     together = sae.replacement(tiny_model, coder, lines, HOOK, progress=None)
     alone = [sae.replacement(tiny_model, coder, [line], HOOK, progress=None) for line in lines]
@@ -81,10 +83,9 @@ def test_padding_and_company_do_not_matter(tiny_model, no_sinks):
         assert getattr(together, field) == pytest.approx(expected, rel=1e-5)
 
 
-def test_sinks_and_bos_keep_their_own(tiny_model, monkeypatch):
-    monkeypatch.setattr(
-        loss_recovered, "mark_sinks", lambda values: torch.arange(len(values)) == 0
-    )  # the first of a batch
+def test_sinks_and_bos_keep_their_activation(tiny_model, monkeypatch):
+    # Mark the first token after BOS.
+    monkeypatch.setattr(loss_recovered, "mark_sinks", lambda values: torch.arange(len(values)) == 0)
     coder = Coder(lambda h: h)
     found = sae.replacement(tiny_model, coder, LINES[:1], HOOK, progress=None)
     n = tiny_model.to_tokens(LINES[0]).shape[1]
@@ -98,7 +99,7 @@ def test_long_lines_are_cut(tiny_model):
     assert found.tokens + found.sinks_left_out <= 18
 
 
-def test_bad_input(tiny_model):
+def test_no_lines_and_unknown_hook_points_are_refused(tiny_model):
     with pytest.raises(HarvestError, match="at least one line"):
         sae.replacement(tiny_model, Coder(lambda h: h), [], HOOK, progress=None)
     with pytest.raises(HookError):

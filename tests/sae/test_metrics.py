@@ -1,4 +1,4 @@
-"""FVU, L0, dead latents and F1, against figures worked out by hand or by scikit-learn."""
+"""FVU, L0, dead latents and F1, against values worked out by hand or by scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.sae.base import SAEError
 
 
 class Coder(nn.Module):
-    """Whatever two functions do, as a module."""
+    """Module that encodes and decodes with two given functions."""
 
     def __init__(self, encode, decode):
         super().__init__()
@@ -32,17 +32,17 @@ def table(values) -> Activations:
 
 @pytest.fixture(params=[7, 4096])
 def chunk(request, monkeypatch):
-    """Rows in one go, and rows in pieces: the figures are of the whole set."""
+    """Set the chunk size; the metrics are of the whole set either way."""
     monkeypatch.setattr("helpers.sae.chunks.CHUNK", request.param)
 
 
-def test_the_mean_alone_explains_nothing(chunk):
+def test_reconstructing_the_mean_gives_an_fvu_of_1(chunk):
     x = normal(500, 8) * torch.arange(1, 9) + 20
-    marks = sae.evaluate(Coder(lambda x: x.relu(), lambda h: x.mean(0).expand(len(h), -1)), x)
-    assert marks.fvu == pytest.approx(1.0, abs=1e-6)
+    metrics = sae.evaluate(Coder(lambda x: x.relu(), lambda h: x.mean(0).expand(len(h), -1)), x)
+    assert metrics.fvu == pytest.approx(1.0, abs=1e-6)
 
 
-def test_perfect_and_half_way(chunk):
+def test_fvu_of_a_perfect_a_halved_and_a_zero_reconstruction(chunk):
     x = normal(500, 8) * 3 + 20
     assert sae.evaluate(Coder(lambda x: x, lambda h: h), x).fvu == 0
     half = Coder(lambda x: x, lambda h: (h + x.mean(0)) / 2)
@@ -52,39 +52,39 @@ def test_perfect_and_half_way(chunk):
 
 
 def test_fvu_is_a_ratio_of_sums_over_all_dimensions(chunk):
-    """Not the mean of the ratios of each dimension or token."""
+    """It isn't the mean of ratios per dimension or token."""
     x = normal(300, 2) * torch.tensor([10.0, 0.1])
     only_second = Coder(lambda x: x, lambda h: torch.stack([x[:, 0].mean().expand(len(h)), h[:, 1]], 1))
     assert sae.evaluate(only_second, x).fvu == pytest.approx(1.0, abs=1e-3)
 
 
-def test_l0_density_and_dead(chunk):
+def test_l0_density_and_dead_fraction_count_latents_above_0(chunk):
     latents = torch.zeros(100, 5)
     latents[:, 0] = 1  # always
     latents[::4, 1] = 0.001  # on every fourth token, however weakly
-    latents[:, 2] = -1  # below 0 isn't active
+    latents[:, 2] = -1  # below 0 is inactive
     latents[99, 3] = 7  # once, in the last chunk
     x = torch.arange(100.0)[:, None].expand(-1, 3)
-    marks = sae.evaluate(Coder(lambda rows: latents[rows[:, 0].long()], lambda h: torch.zeros(len(h), 3)), x)
-    assert marks.l0 == pytest.approx(1 + 0.25 + 0.01)
-    assert marks.density.tolist() == pytest.approx([1, 0.25, 0, 0.01, 0])
-    assert marks.dead_fraction == pytest.approx(0.4)
-    assert marks.tokens == 100 and marks.sinks_left_out == 0
+    metrics = sae.evaluate(Coder(lambda rows: latents[rows[:, 0].long()], lambda h: torch.zeros(len(h), 3)), x)
+    assert metrics.l0 == pytest.approx(1 + 0.25 + 0.01)
+    assert metrics.density.tolist() == pytest.approx([1, 0.25, 0, 0.01, 0])
+    assert metrics.dead_fraction == pytest.approx(0.4)
+    assert metrics.tokens == 100 and metrics.sinks_left_out == 0
 
 
-def test_sinks_are_left_out_and_counted(chunk):
+def test_sinks_are_excluded_and_counted(chunk):
     x = normal(200, 8)
     x[::50] *= 1000
     rows = table(x)
     coder = Coder(lambda x: x, lambda h: 0.9 * h)
-    marks, kept = sae.evaluate(coder, rows), sae.evaluate(coder, rows, keep_sinks=True)
-    assert (marks.tokens, marks.sinks_left_out) == (196, 4) and (kept.tokens, kept.sinks_left_out) == (200, 0)
-    assert marks.fvu == pytest.approx(sae.evaluate(coder, x[~rows.is_sink]).fvu)
-    assert "4 sinks left out" in str(marks)
+    metrics, kept = sae.evaluate(coder, rows), sae.evaluate(coder, rows, keep_sinks=True)
+    assert (metrics.tokens, metrics.sinks_left_out) == (196, 4) and (kept.tokens, kept.sinks_left_out) == (200, 0)
+    assert metrics.fvu == pytest.approx(sae.evaluate(coder, x[~rows.is_sink]).fvu)
+    assert "4 sinks left out" in str(metrics)
 
 
-def test_sinks_flatter():
-    """An SAE that knows nothing but the sinks' direction has a small FVU with them and a large one without."""
+def test_sinks_make_a_bad_sae_look_good():
+    """An SAE that knows only the sinks' direction has a small FVU with sinks and a large one without."""
     x = normal(300, 16)
     x[:3] = 0
     x[:3, 0] = 1e5
@@ -92,8 +92,8 @@ def test_sinks_flatter():
     assert sae.evaluate(first, table(x), keep_sinks=True).fvu < 1e-3 < 0.9 < sae.evaluate(first, table(x)).fvu
 
 
-def test_shrinkage_and_cosine(chunk):
-    """Both are about what differs from the mean: a large mean doesn't hide a short reconstruction."""
+def test_shrinkage_and_cosine_are_relative_to_the_mean(chunk):
+    """A large mean doesn't hide a short reconstruction."""
     x = normal(400, 8) + 100
     short = sae.evaluate(Coder(lambda x: x, lambda h: x.mean(0) + 0.7 * (h - x.mean(0))), x)
     assert short.shrinkage == pytest.approx(0.3, abs=1e-4) and short.cosine == pytest.approx(1, abs=1e-4)
@@ -107,7 +107,7 @@ def test_figures_are_plain_numbers():
     assert all(isinstance(value, (int, float)) for value in figures.values())
 
 
-def test_bad_input():
+def test_constant_and_empty_activations_are_refused():
     same = Coder(lambda x: x, lambda h: h)
     for x, words in (
         (torch.ones(5, 3), "don't vary"),
@@ -125,7 +125,7 @@ def labels(*rows):
     return torch.stack([torch.as_tensor(row, dtype=torch.bool) for row in rows])
 
 
-def test_finds_planted_features(chunk):
+def test_best_f1_finds_planted_features(chunk):
     truth = torch.rand(3, 1000, generator=torch.Generator().manual_seed(1)) < torch.tensor([[0.02], [0.1], [0.3]])
     features = normal(1000, 600).abs() * (torch.rand(1000, 600, generator=torch.Generator().manual_seed(2)) < 0.1)
     for row, place in ((0, 7), (1, 555), (2, 599)):
@@ -144,14 +144,14 @@ def test_a_random_feature_scores_low():
 
 
 def test_a_threshold_above_0_is_tried():
-    """Weak everywhere and strong on the label: at 0 it says yes always, at a quantile it is right."""
+    """A feature that is weak everywhere and strong on the label is wrong at 0 but right at a quantile."""
     truth = labels(torch.arange(1000) % 50 == 0)
     feature = 0.1 + 0.01 * normal(1000, 1).abs() + 5 * truth[0, :, None]
     assert latents.best_f1(lambda x: x, feature, truth)[0] > 0.7
     assert latents.best_f1(lambda x: x, feature, truth, thresholds=1)[0] == pytest.approx(2 * 20 / 1020)
 
 
-def test_both_signs():
+def test_both_signs_finds_a_negative_feature():
     truth = labels(torch.arange(1000) % 50 == 0, torch.arange(1000) % 50 == 1)
     features = normal(1000, 3) * 0.01
     features[:, 1] -= truth[0].float() * 9
@@ -162,7 +162,7 @@ def test_both_signs():
     assert best.min() > 0.7 and which.tolist() == [3 + 1, 2]
 
 
-def test_equals_sklearn():
+def test_best_f1_equals_sklearn():
     truth = torch.rand(4, 500, generator=torch.Generator().manual_seed(3)) < 0.2
     features = normal(500, 30).relu()
     best, which = latents.best_f1(lambda x: x, features, truth, thresholds=1)
@@ -171,7 +171,7 @@ def test_equals_sklearn():
         assert found.item() == pytest.approx(max(scores), rel=1e-5) and scores[index] == pytest.approx(max(scores))
 
 
-def test_the_encoder_is_asked_in_chunks(monkeypatch):
+def test_the_encoder_gets_chunks(monkeypatch):
     monkeypatch.setattr("helpers.sae.chunks.CHUNK", 64)
     truth, sizes = labels(torch.arange(200) % 10 == 0), []
 

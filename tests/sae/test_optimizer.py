@@ -1,4 +1,4 @@
-"""What reaches the optimizer: gradients without their part along the decoder's rows, and not too long."""
+"""Gradients reach Adam without their part along the decoder's rows, and clipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ D_IN = 12
 
 @pytest.fixture
 def gradients(monkeypatch):
-    """``gradients(clip)``: by name, what Adam is given in the first step of a run, and the weights at that moment."""
+    """Return ``gradients(clip)``: the gradients that Adam gets in the first step, and the weights, by name."""
 
     def run(clip: float) -> tuple[dict, dict]:
         seen = []
@@ -37,17 +37,17 @@ def _norm(grads: dict) -> float:
     return math.sqrt(sum(grad.pow(2).sum().item() for grad in grads.values()))
 
 
-def test_no_gradient_along_the_decoders_rows(gradients):
+def test_the_decoders_gradient_is_orthogonal_to_its_rows(gradients):
     grads, weights = gradients(1e9)
     along = (grads["W_dec"] * weights["W_dec"]).sum(-1)
     assert grads["W_dec"].norm() > 0.1
     torch.testing.assert_close(along, torch.zeros_like(along), atol=1e-5, rtol=0)
 
 
-def test_long_gradients_are_cut_to_the_limit_and_short_ones_left(gradients):
-    left, cut = gradients(1e9)[0], gradients(1e-3)[0]
+def test_only_long_gradients_are_clipped(gradients):
+    free, clipped = gradients(1e9)[0], gradients(1e-3)[0]
     limit = 1e-3 * math.sqrt(D_IN)
-    assert _norm(left) > 10 * limit
-    assert _norm(cut) == pytest.approx(limit, rel=1e-3)
-    for name, grad in cut.items():
-        torch.testing.assert_close(grad, left[name] * (limit / _norm(left)), rtol=1e-3, atol=1e-9)
+    assert _norm(free) > 10 * limit
+    assert _norm(clipped) == pytest.approx(limit, rel=1e-3)
+    for name, grad in clipped.items():
+        torch.testing.assert_close(grad, free[name] * (limit / _norm(free)), rtol=1e-3, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Dead latents without AuxK are resampled, penalties are warmed up, encoders may be tied."""
+"""Resampling of dead latents, warm-up of penalties, tied encoders, and stops on NaN gradients."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.sae.test_training import D_IN, D_SAE, Plain, data, make
 
 
 @pytest.fixture
-def tired():
-    """A ReLU SAE whose latents 0 to 9 never fire, and Adam with something to forget."""
+def partly_dead():
+    """Return a ReLU SAE whose latents 0 to 9 never fire, its Adam after one step, and the mask of dead latents."""
     module = make(Plain)
     with torch.no_grad():
         module.b_enc[:10] = -1000.0
@@ -25,10 +25,10 @@ def tired():
     return module, optimizer, dead
 
 
-def test_resampled_latents_point_at_large_errors(tired):
-    module, optimizer, dead = tired
+def test_resampled_latents_point_at_large_errors(partly_dead):
+    module, optimizer, dead = partly_dead
     x = data()
-    x[17] += 300 * torch.randn(D_IN, generator=torch.Generator().manual_seed(1))  # the worst explained by far
+    x[17] += 300 * torch.randn(D_IN, generator=torch.Generator().manual_seed(1))  # by far the largest error
     centred = (x[17] - module.b_dec).detach()
     living = {name: p.detach().clone() for name, p in module.named_parameters()}
     assert resample(module, optimizer, dead, x, torch.Generator().manual_seed(0)) == 10
@@ -43,8 +43,8 @@ def test_resampled_latents_point_at_large_errors(tired):
     assert (module.encode(x[17:18])[0, :10] > 0).all()
 
 
-def test_adam_forgets_the_resampled_only(tired):
-    module, optimizer, dead = tired
+def test_only_resampled_latents_lose_their_adam_moments(partly_dead):
+    module, optimizer, dead = partly_dead
     before = optimizer.state[module.W_enc]["exp_avg"].clone(), optimizer.state[module.W_dec]["exp_avg_sq"].clone()
     assert before[1][:10].ne(0).any() or before[0][:, :10].eq(0).all()
     resample(module, optimizer, dead, data(), torch.Generator().manual_seed(0))
@@ -54,15 +54,15 @@ def test_adam_forgets_the_resampled_only(tired):
     assert torch.equal(optimizer.state[module.W_dec]["exp_avg_sq"][10:], before[1][10:])
 
 
-def test_nothing_to_do(tired):
-    module, optimizer, dead = tired
+def test_nothing_is_resampled_if_no_latent_or_every_latent_is_dead(partly_dead):
+    module, optimizer, dead = partly_dead
     generator = torch.Generator().manual_seed(0)
     assert resample(module, optimizer, torch.zeros_like(dead), data(), generator) == 0
     assert resample(module, optimizer, torch.ones_like(dead), data(), generator) == 0
 
 
-def test_the_loop_resamples(monkeypatch):
-    """Latents that can't fire come back, and don't without resampling."""
+def test_training_revives_dead_latents_only_with_resampling_and_normalize(monkeypatch):
+    """Latents that can't fire are revived, but not without resampling or normalisation."""
 
     def loss(x, x_hat, h):
         return (x - x_hat).pow(2).sum(-1).mean() + 0.01 * h.sum(-1).mean()
@@ -92,19 +92,19 @@ def test_a_penalty_is_warmed_up():
     assert error > 0 and error < history.loss[0]
 
 
-def test_the_pressure_reaches_the_references(monkeypatch):
-    felt = []
+def test_training_step_gets_the_warmed_up_pressure(monkeypatch):
+    pressures = []
 
     class Watching(sae.Gated):
         def training_step(self, x, dead, pressure=1.0):
-            felt.append(pressure)
+            pressures.append(pressure)
             return super().training_step(x, dead, pressure)
 
     sae.train(Watching(D_IN, D_SAE), data(), config=sae.TrainConfig(steps=20, batch_size=64), progress=None)
-    assert felt[:3] == [0.5, 1.0, 1.0]
+    assert pressures[:3] == [0.5, 1.0, 1.0]
 
 
-def test_tied_encoders():
+def test_tie_keeps_the_encoder_the_decoders_transpose_for_a_share_of_the_steps():
     module = make()
     sae.train(module, data(), config=sae.TrainConfig(steps=10, batch_size=64, tie=1.0, tied_for=1.0), progress=None)
     assert torch.allclose(module.W_enc, module.W_dec.T)
@@ -113,7 +113,7 @@ def test_tied_encoders():
     assert not torch.allclose(freed.W_enc, freed.W_dec.T, atol=1e-4)
 
 
-def test_bad_settings():
+def test_bad_settings_are_refused():
     for name, value in (("tie", 1.5), ("precision", "fp16"), ("save_every", 0)):
         with pytest.raises(SAEError, match=f"TrainConfig\\({name}="):
             sae.TrainConfig(**{name: value})
@@ -142,41 +142,41 @@ def test_a_gradient_of_nan_stops_with_the_last_good_weights():
     assert all(torch.isfinite(p).all() for p in module.parameters()) and len(calls) == 4
 
 
-def test_fewer_tokens_than_latents():
-    with pytest.raises(SAEError, match="40 tokens for 48 latents.*Harvest more"):
+def test_too_few_or_identical_tokens_are_refused():
+    with pytest.raises(SAEError, match=r"40 tokens for 48 latents.*Harvest more"):
         sae.train(make(), data(40), config=sae.TrainConfig(steps=2, batch_size=8), progress=None)
     with pytest.raises(SAEError, match="alike"):
         sae.train(make(), torch.ones(100, D_IN), config=sae.TrainConfig(steps=2, batch_size=8), progress=None)
 
 
 def test_a_latent_is_dead_after_a_share_of_the_runs_tokens():
-    """Not after one batch in which it didn't fire: of 20 batches it may miss a quarter."""
-    told = []
+    """With ``dead_after=0.25``, a latent may miss a quarter of 20 batches."""
+    seen = []
 
     class Watching(sae.TopK):
         def training_step(self, x, dead, pressure=1.0):
-            told.append(dead[:2].tolist())
+            seen.append(dead[:2].tolist())
             step = super().training_step(x, dead, pressure)
-            step.fired[0], step.fired[1] = False, len(told) % 5 == 0  # never; every fifth batch
+            step.fired[0], step.fired[1] = False, len(seen) % 5 == 0  # never; every fifth batch
             return step
 
     config = sae.TrainConfig(steps=20, batch_size=50, dead_after=0.25)
     sae.train(Watching(D_IN, D_SAE, 4), data(), config=config, progress=None)
-    assert [never for never, _ in told] == [False] * 6 + [True] * 14
-    assert not any(sometimes for _, sometimes in told)
+    assert [never for never, _ in seen] == [False] * 6 + [True] * 14
+    assert not any(sometimes for _, sometimes in seen)
 
 
-def test_the_runs_tokens_are_those_that_it_has():
-    """With fewer rows than batch_size a batch is all rows, and a share of the run is counted in those."""
-    told = []
+def test_dead_after_counts_the_rows_of_the_actual_batches():
+    """If there are fewer rows than ``batch_size``, a batch has all rows, and tokens are counted accordingly."""
+    seen = []
 
     class Watching(sae.TopK):
         def training_step(self, x, dead, pressure=1.0):
-            told.append(bool(dead[0]))
+            seen.append(bool(dead[0]))
             step = super().training_step(x, dead, pressure)
             step.fired[0] = False
             return step
 
     config = sae.TrainConfig(steps=20, batch_size=5000, dead_after=0.25)
     sae.train(Watching(D_IN, D_SAE, 4), data(100), config=config, progress=None)
-    assert told == [False] * 6 + [True] * 14
+    assert seen == [False] * 6 + [True] * 14

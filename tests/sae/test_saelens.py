@@ -1,6 +1,6 @@
-"""SAELens itself reads what we write, and we read what it writes, in an environment of its own.
+"""SAELens reads SAEs saved here, and its SAEs load here.
 
-Skipped until its environment is there, since installing it takes minutes: ``make bench`` makes it.
+Skipped unless SAELens' own environment exists, since installing it takes minutes: ``make bench`` creates it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ for folder in sys.argv[2:]:
     x = torch.from_numpy(np.load(sys.argv[1]))
     with torch.no_grad():
         latents = module.encode(x)
-        np.savez(folder + "/theirs.npz", latents=latents.numpy(), x_hat=module.decode(latents).numpy())
+        np.savez(folder + "/saelens.npz", latents=latents.numpy(), x_hat=module.decode(latents).numpy())
 """
 
 WRITE = """
@@ -59,7 +59,7 @@ for name, kind, config in (
 @pytest.fixture(scope="module")
 def python():
     if not is_there(SAELENS):
-        pytest.skip("sae-lens has no environment yet: make bench installs it into one of its own")
+        pytest.skip("sae-lens has no environment yet: run make bench to create it")
     return environment(SAELENS)
 
 
@@ -75,7 +75,7 @@ def run(python, code: str, *arguments) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def ours(name: str, x):
+def trained(name: str, x):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         kind = getattr(sae, name)
@@ -85,26 +85,25 @@ def ours(name: str, x):
 
 
 def compare(module, x, file: Path) -> None:
-    theirs = np.load(file)
+    expected = np.load(file)
     with torch.no_grad():
         latents, x_hat = module.encode(x), module(x)[0]
-    assert (latents > 0).any() and np.abs(latents.numpy() - theirs["latents"]).max() < 1e-5 * max(
-        1, np.abs(theirs["latents"]).max()
-    )
-    assert np.abs(x_hat.numpy() - theirs["x_hat"]).max() < 1e-5 * max(1, np.abs(theirs["x_hat"]).max())
+    assert (latents > 0).any()
+    for name, value in (("latents", latents), ("x_hat", x_hat)):
+        assert np.abs(value.numpy() - expected[name]).max() < 1e-5 * max(1, np.abs(expected[name]).max())
 
 
-def test_saelens_reads_ours(python, x, tmp_path):
-    modules = {name: ours(name, x) for name in ("TopK", "BatchTopK", "Matryoshka", "JumpReLU", "Gated")}
+def test_saelens_reads_saved_saes(python, x, tmp_path):
+    modules = {name: trained(name, x) for name in ("TopK", "BatchTopK", "Matryoshka", "JumpReLU", "Gated")}
     folders = [
         sae.save(module, tmp_path / name, "smollm2", "blocks.15.hook_resid_pre") for name, module in modules.items()
     ]
     run(python, READ, tmp_path / "x.npy", *folders)
     for name, module in modules.items():
-        compare(module, x, tmp_path / name / "theirs.npz")
+        compare(module, x, tmp_path / name / "saelens.npz")
 
 
-def test_we_read_theirs(python, x, tmp_path):
+def test_saes_saved_by_saelens_load(python, x, tmp_path):
     run(python, WRITE, tmp_path / "x.npy", tmp_path)
     for name in ("topk", "rescaled", "jumprelu", "gated", "standard"):
         assert json.loads((tmp_path / name / "cfg.json").read_text())["architecture"] in (

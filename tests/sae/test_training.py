@@ -1,4 +1,4 @@
-"""The training loop: what it keeps, what it repeats, what it survives, and that it learns."""
+"""The training loop: it learns, reproduces, restores the scale, and stops safely."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fp32(monkeypatch):
 
 
 class Plain(nn.Module):
-    """A student's SAE: ReLU latents, its loss handed to the loop."""
+    """A student's ReLU SAE, without a ``training_step``."""
 
     def __init__(self, d_in=D_IN, d_sae=D_SAE):
         super().__init__()
@@ -40,7 +40,7 @@ class Plain(nn.Module):
 
 
 class Linear(nn.Module):
-    """Neither W_dec nor biases with the usual names."""
+    """SAE without ``W_dec`` and without biases of the usual names."""
 
     def __init__(self):
         super().__init__()
@@ -77,7 +77,7 @@ def same(a, b) -> bool:
 
 
 @pytest.mark.parametrize(("kind", "loss"), [(TopK, None), (TopK, l1_loss), (Plain, l1_loss), (Linear, l1_loss)])
-def test_learns(kind, loss):
+def test_training_reduces_fvu(kind, loss):
     module, x = make(kind), data()
     before = sae.evaluate(module, x).fvu
     history = sae.train(module, x, loss, TrainConfig(steps=200, batch_size=128, lr=3e-3), progress=None)
@@ -87,7 +87,7 @@ def test_learns(kind, loss):
     assert history.l0[-1] == pytest.approx(after.l0, rel=0.2)
 
 
-def test_history():
+def test_history_has_an_entry_per_logged_step():
     history = sae.train(make(), data(), config=SHORT, progress=None)
     assert history.step == [0, 10, 20, 29]
     assert len(history.loss) == len(history.fvu) == len(history.l0) == len(history.dead_fraction) == 4
@@ -95,12 +95,12 @@ def test_history():
 
 
 def test_a_known_dictionary_is_recovered():
-    """64 directions, 3 on at a time, around a mean that isn't 0: the decoder finds them."""
+    """The decoder finds 64 directions, 3 active at a time, around a mean far from 0."""
     generator = torch.Generator().manual_seed(0)
     truth = nn.functional.normalize(torch.randn(64, 32, generator=generator), dim=-1)
     on = torch.rand(20_000, 64, generator=generator).argsort(-1)[:, :3]
     strength = 1 + torch.rand(20_000, 3, generator=generator)
-    x = (truth[on] * strength[..., None]).sum(1) + 5 * torch.randn(32, generator=generator)  # far from 0
+    x = (truth[on] * strength[..., None]).sum(1) + 5 * torch.randn(32, generator=generator)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = TopK(32, 64, 3)
@@ -121,7 +121,7 @@ def test_the_decoder_keeps_unit_norm(kind):
 
 
 def test_the_scale_is_folded_back():
-    """Training on x and on 100 x is the same training; both modules serve raw units."""
+    """Training on x and on 100 x gives the same SAE, in the units of each."""
     small, large = make(), make()
     sae.train(small, data(scale=1), config=SHORT, progress=None)
     sae.train(large, data(scale=100), config=SHORT, progress=None)
@@ -133,7 +133,7 @@ def test_the_scale_is_folded_back():
 
 
 def test_folding_is_exact():
-    """After one step of no size, encode and decode are those of the module before, at the data's scale."""
+    """After a step at a negligible learning rate, the module computes what it did before, at the data's scale."""
     module, x = make(), data(scale=50)
     sae.train(module, x, config=TrainConfig(steps=1, batch_size=8, lr=1e-30), progress=None)
     scale = x.norm(dim=-1).mean() / math.sqrt(D_IN)
@@ -153,7 +153,7 @@ def test_without_normalize_nothing_is_scaled():
     assert module.b_dec.abs().max() < 1e-20
 
 
-def test_seeds_reproduce():
+def test_the_same_seed_gives_the_same_run():
     runs = {}
     for name, seed in (("a", 0), ("again", 0), ("other", 1)):
         module = make()
@@ -163,14 +163,14 @@ def test_seeds_reproduce():
     assert not same(runs["a"][0], runs["other"][0])
 
 
-def test_the_global_generator_is_left_alone():
+def test_the_global_rng_state_is_unchanged():
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     sae.train(make(), data(), config=SHORT, progress=None)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_the_outcome_does_not_depend_on_the_global_generator():
+def test_the_result_does_not_depend_on_the_global_rng_state():
     class Noisy(Plain):
         def encode(self, x):
             return super().encode(x + 0.01 * torch.randn_like(x))
@@ -184,7 +184,7 @@ def test_the_outcome_does_not_depend_on_the_global_generator():
     assert same(*found)
 
 
-def test_every_row_is_seen_once_a_pass():
+def test_every_row_is_seen_once_per_pass():
     seen = []
 
     class Watching(Plain):
@@ -196,11 +196,11 @@ def test_every_row_is_seen_once_a_pass():
     sae.train(
         make(Watching), x, l1_loss, TrainConfig(steps=8, batch_size=25, normalize=False, resample=()), progress=None
     )
-    first, second = sum(seen[:4], []), sum(seen[4:], [])
+    first, second = ([value for batch in half for value in batch] for half in (seen[:4], seen[4:]))
     assert sorted(first) == sorted(second) == sorted(x[:, 0].tolist()) and first != second
 
 
-def test_sinks_are_left_out():
+def test_sinks_are_excluded():
     x = data(500)
     x[::50] *= 1000
     ids = torch.arange(500)
@@ -234,7 +234,7 @@ def test_a_loss_of_nan_stops_with_the_last_good_weights():
     assert all(torch.isfinite(p).all() for p in module.parameters())
 
 
-def test_an_interrupt_leaves_a_usable_module():
+def test_an_interrupted_module_is_usable():
     module, calls, x = make(Plain), [], data(scale=100)
 
     def loss(x, x_hat, h):
@@ -245,11 +245,11 @@ def test_an_interrupt_leaves_a_usable_module():
 
     with pytest.raises(KeyboardInterrupt):
         sae.train(module, x, loss, SHORT, progress=None)
-    assert sae.evaluate(module, x).fvu < 0.5  # in raw units: the scale was folded back
+    assert sae.evaluate(module, x).fvu < 0.5  # in the data's units, so the scale was folded back
 
 
-def test_auxk_revives():
-    """Latents that start too low to be chosen come back with AuxK, and not without."""
+def test_auxk_revives_dead_latents():
+    """Latents that start too low to be chosen are revived with AuxK, but not without it."""
     x = torch.randn(2000, D_IN, generator=torch.Generator().manual_seed(3))  # more than 8 latents can explain
     dead_after = {}
     for coefficient in (1 / 32, 0.0):
@@ -263,15 +263,15 @@ def test_auxk_revives():
     assert dead_after[1 / 32] < dead_after[0.0] - 0.2, dead_after
 
 
-def test_bad_input():
+def test_bad_modules_and_activations_are_refused():
     x = data()
     broken = x.clone()
     broken[3, 2] = math.nan
     for arguments, words in (
-        ((make(Plain), x), "Plain brings no loss of its own: pass loss_fn"),
+        ((make(Plain), x), "Plain has no training_step: pass loss_fn"),
         ((nn.Linear(D_IN, D_IN), x, l1_loss), "Linear has no method 'encode'"),
         ((make(), broken), "NaN or infinity"),
-        ((make(), x[:, :5]), "16 wide and the activations 5.*d_in=5"),
+        ((make(), x[:, :5]), "16 wide, the activations 5.*d_in=5"),
         ((make(), x[0]), "at least one row"),
         ((make(), x[:0]), "at least one row"),
         ((make(), torch.zeros(50, D_IN)), "All activations are zero"),
@@ -283,6 +283,6 @@ def test_bad_input():
 @pytest.mark.parametrize(
     ("name", "value"), [("steps", 0), ("batch_size", -1), ("lr", 0.0), ("lr", math.nan), ("log_every", 0)]
 )
-def test_bad_config(name, value):
+def test_bad_settings_are_refused(name, value):
     with pytest.raises(SAEError, match=f"{name}={value}"):
         TrainConfig(**{name: value})
