@@ -15,11 +15,13 @@
 #
 # **Part 1 of the homework: 3 points, about 45 minutes.**
 #
-# A language model carries what it knows in its *residual stream*: one vector per token, handed from block to
-# block, which every block reads and adds to. If "this text is in a good mood" were a direction in that space,
-# you could add a little of it while the model writes, and the text would brighten. You will find such a
-# direction with ten sentences, add it, and measure what happens, as a scientist would: how often, at what cost,
-# against which control. (The course reworks an earlier homework on GPT-2 and WikiText-2; *the original* below means that.)
+# A transformer carries information in its *residual stream*: one vector per token that every block reads and adds to.
+# Suppose that one direction in this space means "this text is in a good mood". Then you could add a little of that
+# direction while the model writes, and the text would become more cheerful. In this notebook you find such a direction
+# with ten sentences and add it during generation. Then you measure the effect as a scientist would: how often it works,
+# what it does to fluency, and how it compares with a control.
+#
+# The course reworks an earlier homework on GPT-2 and WikiText-2. *The original* always means that homework.
 #
 # | task | points | difficulty | minutes |
 # |---|---|---|---|
@@ -28,7 +30,7 @@
 # | 1.3 find a coefficient that works | 0.5 | easy | 10 |
 # | 1.4 what steering does and where it breaks | 0.5 | written | 10 |
 #
-# You write code only where a cell says `NotDone`. Each coding task ends with a check that tells you what is wrong.
+# Write code only where a cell says `NotDone`. Each coding task ends with a check that tells you what is wrong.
 
 # %%
 import torch
@@ -44,8 +46,8 @@ setting = settings()
 print(setting)
 
 # %% [markdown]
-# The model is loaded once; the first time on a machine this takes about half a minute. Expect the number of
-# layers and the width of the residual stream: `smollm2` has 30 layers of width 576, GPT-2 small 12 of 768.
+# Load the model once. The first time on a machine, this takes about half a minute. The output shows the number of
+# layers and the width of the residual stream: 30 layers of width 576 for `smollm2`, 12 of width 768 for GPT-2 small.
 
 # %%
 model = load_model(setting.model, dtype=setting.dtype)
@@ -53,7 +55,7 @@ n_layers, d_model = model.cfg.n_layers, model.cfg.d_model
 print(f"{n_layers} layers, d_model {d_model}")
 
 # %% [markdown]
-# What does it write when nobody steers it?
+# What does the model write without steering?
 
 # %%
 prompt = data.PROMPTS[0]
@@ -62,9 +64,9 @@ print(hooks.generate(model, prompt))
 # %% [markdown]
 # ## A look at the residual stream
 #
-# `run_with_cache` runs the model and keeps what flowed through the points you name. The residual stream before
-# block 5 is called `blocks.5.hook_resid_pre`. Expect `[batch, tokens, d_model]`, one token more than the text
-# has: in front stands a begin-of-sequence token (BOS), which `to_tokens` adds.
+# `run_with_cache` runs the model and stores the activations at the *hook points* that you name. The residual stream
+# before block 5 is the hook point `blocks.5.hook_resid_pre`. Its shape is `[batch, tokens, d_model]`. Expect one token
+# more than the text has: `to_tokens` puts a begin-of-sequence token (BOS) in front.
 
 # %%
 tokens = model.to_tokens("What a delightful surprise!")
@@ -74,40 +76,41 @@ print(model.to_str_tokens(tokens))
 print(list(residual.shape))
 
 # %% [markdown]
-# How long is each token's vector? Look at the first number before you go on.
+# How long is each token's vector? Look at the first number before you read on.
 
 # %%
 for token, norm in zip(model.to_str_tokens(tokens), residual[0].float().norm(dim=-1), strict=True):
     print(f"{token!r:16} {norm:10.1f}")
 
 # %% [markdown]
-# In a trained model BOS is usually an *attention sink*: later tokens send it the attention that they have no other use
-# for. Such tokens mostly have a residual stream far longer than all the others, as here. A mean over tokens with BOS in
-# it is mostly BOS, divided by the sentence's length. That is why you will leave it out.
+# In a trained model, BOS is usually an *attention sink*: attention heads that find nothing useful in the text attend to
+# it instead. Attention sinks mostly have a far longer residual vector than other tokens, as you see here. A mean over
+# tokens that includes BOS is mostly BOS's own vector, divided by the number of tokens. It says little about the text,
+# so you will exclude BOS.
 
 # %% [markdown]
 # ## Task 1.1: average residuals (1 point)
 #
-# **What you learn**: to read activations of every layer. **What to expect**: a tensor `[n_layers, d_model]`.
+# **What you learn**: how to read activations at every layer. **What to expect**: a tensor `[n_layers, d_model]`.
 #
-# For every layer L, take `blocks.L.hook_resid_pre` of each sentence, average it **over the sentence's tokens
-# without BOS**, then average over the sentences, so that a long sentence weighs as much as a short one.
+# For every layer L, take `blocks.L.hook_resid_pre` of each sentence and average it **over the sentence's tokens,
+# without BOS**. Then average over the sentences, so that long and short sentences count equally.
 #
-# The check calls your function with a small model of its own, so ask `model.cfg` for the number of layers: the
-# variable `n_layers` above belongs to the large one.
+# The check calls your function with a small model of its own. Read the number of layers from `model.cfg`, because the
+# variable `n_layers` above describes the large model.
 #
 # <details><summary>Hint</summary>
 #
-# `names_filter` also takes a function: `lambda name: name.endswith("hook_resid_pre")` keeps all layers of one run.
-# The cache is indexed by the full name of each hook point, and `[0, 1:]` is the only sentence of the batch from
-# its first word on. Better add in fp32: the model may run in bf16, and sums in it lose digits.
+# `names_filter` also accepts a function: `lambda name: name.endswith("hook_resid_pre")` stores all layers in one run.
+# Index the cache by the full name of a hook point. The index `[0, 1:]` then selects the only sentence of the batch,
+# from its first word on. Sum in fp32: the model may run in bf16, and a sum in bf16 loses digits.
 #
 # </details>
 
 
 # %% task="1.1" points=1
 def collect_average_residuals(model, sentences: list[str]) -> Float[Tensor, "n_layers d_model"]:
-    """Per layer the mean residual over tokens (BOS left out), then over sentences."""
+    """Return the mean residual per layer: over each sentence's tokens (BOS excluded), then over sentences."""
     ### BEGIN SOLUTION
     total = torch.zeros(model.cfg.n_layers, model.cfg.d_model, device=model.W_U.device)
     for sentence in sentences:
@@ -125,9 +128,9 @@ checks.task_1_1(collect_average_residuals)
 # %% [markdown]
 # ## The steering vectors
 #
-# Five sentences in a good mood and five in a bad one, alike in much else, though not in all: look at the exclamation
-# marks, and at the days. What is left in the difference of their means is, we hope, mostly the mood. You may experiment
-# with sentences of your own, as many happy as sad ones: everything below uses these two lists.
+# Here are five sentences in a good mood and five in a bad one. They are alike in most other ways, but not in all: look
+# at the exclamation marks, for example. We hope that the difference of their means is mostly the mood. Feel free to try
+# your own sentences, with equally many on both sides: everything below uses these two lists.
 
 # %%
 positive_sentences, negative_sentences = list(data.POSITIVE), list(data.NEGATIVE)
@@ -140,9 +143,9 @@ negative_averages = collect_average_residuals(model, negative_sentences)
 steering_vectors = positive_averages - negative_averages
 
 # %% [markdown]
-# How big are they? A steering vector means nothing by its norm alone, only beside what it is added to. The right
-# plot shows ‖c·v‖ over the median norm of the residual stream for c = 0.3, measured on the ten sentences. Expect a
-# fraction well below 1: the push is small, but it is given at every layer, and the pushes add up.
+# How large are these vectors? A norm says little by itself, so compare it with the norm of the residual stream. The
+# right plot shows ‖c·v‖ divided by the median norm of the residual stream for c = 0.3, measured on the ten sentences.
+# Expect a fraction well below 1. The push at one layer is small, but every layer gets one, and the pushes add up.
 
 # %%
 resid_names = [f"blocks.{layer}.hook_resid_pre" for layer in range(n_layers)]
@@ -156,26 +159,27 @@ plots.layer_norms(relative, steering_vectors.norm(dim=-1).cpu(), title="size of 
 # %% [markdown]
 # ## Task 1.2: steer (1 point)
 #
-# **What you learn**: to change a model's thoughts while it runs. **What to expect**: three different endings from the
-# same first words. At ±0.3 the text may already stumble; 1.3 finds a better dose.
+# **What you learn**: how to change a model's activations while it runs. **What to expect**: three different endings for
+# the same first words. At ±0.3 the text may already stumble; in task 1.3 you find a better coefficient.
 #
-# 1. `make_steering_hooks` returns one pair `(hook point, function)` per layer. The function gets the residual
-#    stream `[batch, tokens, d_model]` and adds `coefficient * vectors[layer]` at the **last** position only.
-#    `layers=None` means all of them, `range(len(vectors))`: here too the check's model is smaller than yours.
-# 2. `generate_with_steering` continues a prompt greedily: run the whole text with the hooks on, take the likeliest
-#    next token, append it, repeat. Stop at `model.tokenizer.eos_token_id`, which
-#    is no text and needn't be kept. Return prompt and continuation, no BOS.
+# 1. `make_steering_hooks` returns one pair `(hook point, function)` per layer. The function gets the residual stream
+#    `[batch, tokens, d_model]` and adds `coefficient * vectors[layer]` at the **last** position only. `layers=None`
+#    means all layers, `range(len(vectors))`: the check's model is smaller than yours here, too.
+# 2. `generate_with_steering` continues a prompt greedily. Run the whole text with the hooks on, append the most likely
+#    next token, and repeat. Stop at the end-of-text token, `model.tokenizer.eos_token_id`, and don't append it. Return
+#    the prompt and its continuation, without BOS.
 #
 # <details><summary>Hint for the hooks</summary>
 #
-# A function defined in a loop sees the loop's variable as it is *when the function runs*, which is its last value.
-# Bind the layer's vector when the function is made: `def hook(resid, hook, vector=vectors[layer]): ...`.
+# A function defined in a loop reads the loop variable *when the function runs*. By then the loop is over, and the
+# variable has its last value. Bind the layer's vector when you define the function:
+# `def hook(resid, hook, vector=vectors[layer]): ...`.
 #
 # </details>
 # <details><summary>Hint for the generation</summary>
 #
-# `model.run_with_hooks(tokens, fwd_hooks=...)` returns logits `[batch, tokens, vocabulary]` and takes its hooks off
-# again. `model.to_string(tokens[0, 1:])` turns tokens into text.
+# `model.run_with_hooks(tokens, fwd_hooks=...)` returns logits `[batch, tokens, vocabulary]` and removes its hooks
+# afterwards. `model.to_string(tokens[0, 1:])` turns tokens into text.
 #
 # </details>
 
@@ -184,7 +188,7 @@ plots.layer_norms(relative, steering_vectors.norm(dim=-1).cpu(), title="size of 
 def make_steering_hooks(
     vectors: Float[Tensor, "n_layers d_model"], coefficient: float, layers: list[int] | None = None
 ) -> list[tuple]:
-    """One (hook point, function) pair per layer; all layers for ``None``."""
+    """Return one (hook point, function) pair per layer; ``None`` means all layers."""
     ### BEGIN SOLUTION
     steered_layers = range(len(vectors)) if layers is None else layers
 
@@ -207,7 +211,7 @@ def generate_with_steering(
     layers: list[int] | None = None,
     max_new_tokens: int = 20,
 ) -> str:
-    """The prompt and its greedy continuation under steering."""
+    """Return the prompt and its greedy continuation under steering."""
     ### BEGIN SOLUTION
     tokens = model.to_tokens(prompt)
     steering_hooks = make_steering_hooks(vectors, coefficient, layers)
@@ -225,8 +229,8 @@ def generate_with_steering(
 checks.task_1_2(make_steering_hooks, generate_with_steering)
 
 # %% [markdown]
-# The original homework's three completions. Expect a few seconds for each: the loop reads the whole text again
-# for every token.
+# These are the three completions of the original homework. Each takes a few seconds, because the loop reads the whole
+# text again for every token.
 
 # %%
 for name, coefficient in (("neutral", 0.0), ("positive", 0.3), ("negative", -0.3)):
@@ -234,13 +238,17 @@ for name, coefficient in (("neutral", 0.0), ("positive", 0.3), ("negative", -0.3
     print(f"{name:9} {text}")
 
 # %% [markdown]
-# ### Faster, and the same text
+# ### The same text, faster
 #
-# Your loop edits only the last position and then forgets the edit: next time round, that token is read clean. A KV
-# cache would remember it, so an ordinary cached generation keeps every edit it ever made and writes a *different*
-# text. `hooks.generate` can do both: `past="clean"` reproduces your loop with a cache (in bf16 up to near ties),
-# `past="steered"` is what a plain cache gives. Expect the steered past to be the stronger dose: each new token also
-# reads the pushed keys and values of all the tokens before it.
+# Your loop edits only the last position. The next step computes that token again without the edit. A KV cache stores
+# the keys and values of earlier tokens, so it would keep every edit. Ordinary generation with a cache therefore writes
+# a *different* text. `hooks.generate` can do both:
+#
+# - `past="clean"` gives the text of your loop, but uses a cache. (In bf16, near ties may be decided differently.)
+# - `past="steered"` gives what a plain cache gives.
+#
+# Expect a stronger effect from the steered past: each new token also reads the edited keys and values of all the tokens
+# before it.
 
 # %%
 push = make_steering_hooks(steering_vectors, 0.2)
@@ -250,22 +258,25 @@ for past in ("clean", "steered"):
 # %% [markdown]
 # ## Task 1.3: find a coefficient that works (0.5 points)
 #
-# **What you learn**: that one good example proves nothing. **What to expect**: the share of happy endings rises
-# with the coefficient, and so does the price, until the text falls apart.
+# **What you learn**: that one good example proves nothing. **What to expect**: the share of positive texts rises with
+# the coefficient. So does the perplexity, until the text falls apart.
 #
-# Three sentences can be luck. So: many prompts, several doses, two numbers for each, and a control beside them.
+# Three completions can be luck. So use many prompts and several coefficients. For each coefficient measure sentiment
+# and fluency, and compare them with a control:
 #
-# - **Sentiment**: of the new text by VADER, a word list with rules that can't be talked into anything (from −1 to 1;
-#   positive is above 0.05); and of prompt and new text together by a judge: what smollm2 answers when it is asked, and
-#   what a linear probe reads off its residual stream (positive is above 0; 1 is what praise usually gets). Since a model
-#   that judges its own text may flatter itself, both stand side by side.
-# - **Fluency**: the perplexity of the new text *under the unsteered model*. A text that the model itself finds odd
-#   is broken text.
-# - **A control**, at one dose: a random direction of the same norm. If it did the same, your vector would mean nothing.
+# - **Sentiment**, measured in two ways, because a model that judges its own text may flatter itself. *VADER* is a word
+#   list with rules. It reads only the new text and scores it from −1 to 1; above 0.05 counts as positive. The *judge*
+#   is smollm2. It reads prompt and new text together, and its score combines its answer to a question with a linear
+#   probe on its residual stream. Above 0 counts as positive, and praise typically scores about 1.
+# - **Fluency**: the perplexity of the new text *under the unsteered model*. It is high if the model finds the text
+#   unlikely, as it does with broken text. Divided by the perplexity of the unsteered text, it is the *perplexity
+#   ratio*.
+# - **A control**: a random direction of the same norm, at one coefficient. If it had the same effect, your vector would
+#   mean nothing.
 #
-# How far can the two be trusted? Here they read sentences that people would not argue about. A judge that fails
-# at "not" reads words, not sentences. Expect the judge to be wrong once. (On sentences of real film reviews it is right 84
-# times in a hundred, VADER 63 times.)
+# How far can you trust the two sentiment scores? Below, judge and VADER rate four sentences that people would agree
+# about. A score that fails at "not" reads words, not sentences. Expect the judge to be wrong once. (On sentences from
+# real film reviews the judge is right 84 times in a hundred, VADER 63 times.)
 
 # %%
 examples = [
@@ -278,12 +289,12 @@ for text, judged, tone in zip(examples, sentiment.judge(examples), sentiment.vad
     print(f"judge {judged:+5.1f}   VADER {tone:+5.2f}   {text}")
 
 # %% [markdown]
-# The experiment: every prompt at every dose, all layers steered. Expect less than a minute on two cores. Change doses
-# and layers and run it again as often as you like: `kept` holds what is finished, so an interrupted cell goes on where
-# it was, and only what is new is computed.
+# Now the experiment: every prompt at every coefficient, with all layers steered. Expect less than a minute on two
+# cores. Change coefficients and layers and run it again as often as you like. The dict `kept` stores finished results,
+# so only new settings are computed, and an interrupted cell resumes where it stopped.
 
 # %%
-kept = {}  # run this once
+kept = {}  # finished results; running this cell again discards them
 
 # %%
 coefficients = [-0.3, -0.2, -0.15, -0.1, 0.1, 0.15, 0.2, 0.3]
@@ -297,15 +308,17 @@ curve = steering.sweep_coefficients(
 )
 
 # %% [markdown]
-# Two controls, as long as your vectors, layer by layer. One is a random direction. The other is made of the same
-# sentences, by your own function, with the labels shuffled: two happy and two sad ones against two happy and two sad
-# ones. Expect no line that rises as yours does: if one did, the model would react to any push, and your vector would prove
-# nothing. Four sentences of each kind are few, so the second one may drift a little.
+# Next come two controls. In each layer they are as long as your vectors. One is a random direction. The other uses your
+# function and the same sentences with shuffled labels: two positive and two negative sentences on each side. Neither
+# line should rise as yours does. If one did, the model would react to any push of this size, and your vector would
+# prove nothing. The second control may drift a little, because four sentences on each side are few.
 
 # %%
 control_vectors = {
     "random direction": steering.random_like(steering_vectors),
-    "shuffled labels": steering.shuffled_labels(collect_average_residuals, model, positive_sentences, negative_sentences),
+    "shuffled labels": steering.shuffled_labels(
+        collect_average_residuals, model, positive_sentences, negative_sentences
+    ),
 }
 
 # %%
@@ -314,55 +327,59 @@ controls = steering.compare(model, make_steering_hooks, control_settings, prompt
 control, _ = controls["random direction"]
 
 # %% [markdown]
-# The band around the green line says how far the share could be off with so many prompts: draw the prompts again, with
-# replacement, 2,000 times (the bootstrap); 95% of the shares fall into the band. Expect it to be wider than you would
-# have guessed.
+# The band around the green line is a 95% bootstrap interval. It shows how far the share could be off with so few
+# prompts: draw the prompts again with replacement, 2,000 times, and the middle 95% of the shares form the band. It may
+# be wider than you expected.
 
 # %%
-plots.coefficient_curve(curve, {f"positive, {name}": found for name, (found, _) in controls.items()})
+plots.coefficient_curve(curve, {f"positive, {name}": control_curve for name, (control_curve, _) in controls.items()})
 
 # %% [markdown]
-# **Your choice.** Take the coefficient c with the largest shift (share of positive texts at +c minus that at −c)
-# among those that stay fluent: perplexity at most 1.6 times the unsteered text's. `curve.shift(c)` and
-# `curve.fluency(c)` give both numbers; for the fluency it is the worse one of +c and −c. `curve.wrong_way(c)` is the
-# share of prompts whose text is less positive at +c than at −c.
+# **Your choice.** Take the coefficient c with the largest shift among those that stay fluent. The *shift* is the share
+# of positive texts at +c minus the share at −c. *Fluent* means a perplexity ratio of at most 1.6. The curve has the
+# figures:
 #
-# Leave c, which is above 0, in `best_coefficient` and the layers in `best_layers`. The check asks for a shift above 0.5
-# and forgives a perplexity of up to 2 times the unsteered text's. The grader doesn't take `curve`'s word for it: it steers
-# the same prompts with your vectors, coefficient and layers. On a model on which our own solution moves less, 60% of its
-# shift is enough, and 1.25 times its price.
+# - `curve.shift(c)` is the shift;
+# - `curve.fluency(c)` is the perplexity ratio, the higher one of +c and −c;
+# - `curve.wrong_way(c)` is the share of prompts whose text is less positive at +c than at −c.
+#
+# Store c, a positive number, in `best_coefficient` and the layers in `best_layers`. The check requires a shift above
+# 0.5 and allows a perplexity ratio of up to 2. The grader doesn't use your `curve`: it steers the same prompts again,
+# with your vectors, coefficient and layers. On a model where the reference solution does less well, 60% of its shift
+# and 1.25 times its perplexity ratio are enough.
 
 # %% task="1.3" points=0.5
 best_layers = layers
 ### BEGIN SOLUTION
-doses = [c for c in coefficients if c > 0]
-fluent_doses = [c for c in doses if curve.fluency(c) <= 1.6] or [min(doses)]
-best_coefficient = max(fluent_doses, key=curve.shift)
+positive_coefficients = [c for c in coefficients if c > 0]
+fluent_coefficients = [c for c in positive_coefficients if curve.fluency(c) <= 1.6] or [min(positive_coefficients)]
+best_coefficient = max(fluent_coefficients, key=curve.shift)
 ### END SOLUTION
 low, high = curve.shift_interval(best_coefficient)
 print(f"c = {best_coefficient}: shift {curve.shift(best_coefficient):.2f} (95% interval {low:.2f} to {high:.2f})")
-print(f"perplexity × {curve.fluency(best_coefficient):.2f}; wrong way: {curve.wrong_way(best_coefficient):.0%} of the prompts")
+print(f"perplexity ratio {curve.fluency(best_coefficient):.2f}")
+print(f"less positive at +c than at −c: {curve.wrong_way(best_coefficient):.0%} of the prompts")
 
 # %% task="1.3" role="check"
 checks.task_1_3(model, curve, control, best_coefficient, best_layers)
 
 # %% [markdown]
-# Read what it wrote: green is positive and red negative by VADER. Do you agree with VADER?
+# Read what the model wrote. Green is positive and red is negative by VADER. Do you agree with VADER?
 
 # %%
-shown = {
-    f"c = {c:+g}": curve.at(c).completions for c in (-best_coefficient, 0.0, best_coefficient)
-}
+shown = {f"c = {c:+g}": curve.at(c).completions for c in (-best_coefficient, 0.0, best_coefficient)}
 tones = {title: sentiment.vader([c.text or " " for c in rows]) for title, rows in shown.items()}
 plots.completions(shown, tones, count=6)
 
 # %% [markdown]
 # ## A playground
 #
-# Try it by hand. In bf16 a text may differ from the one above at the same dose: a batch of another size is rounded
-# otherwise, and between two words that are almost equally likely that decides. Expect words within a second. Fewer
-# layers need a larger coefficient. With "likeliest words" unticked the words are drawn at random, and the same seed draws
-# with the same random numbers in all three columns.
+# Now try steering by hand. Expect the first words within a second.
+#
+# - Fewer layers need a larger coefficient.
+# - If you untick "greedy", words are drawn at random. All three columns use the same random numbers, set by the seed.
+# - In bf16, a text may differ from the one above at the same coefficient. Rounding depends on the batch size, and it
+#   can decide between two tokens that are almost equally likely.
 
 # %%
 steering.Playground(model, make_steering_hooks, steering_vectors, prompt, best_coefficient).show()
@@ -370,11 +387,13 @@ steering.Playground(model, make_steering_hooks, steering_vectors, prompt, best_c
 # %% [markdown]
 # ## Which layers?
 #
-# Steering every layer is a blunt tool: each push is added to all the earlier ones. So, one layer at a time, and from a
-# layer to the last. To compare them, all fields of a row push equally hard: the *size* of a push is ‖c·v‖ over the
-# median norm of the residual stream, added up over the layers. Settings are tried on prompts of their own, since the
-# best of many is always a little lucky. Expect half a minute, green fields in the later half of the single layers, and
-# perplexity (the second number, with ×) rising with the size.
+# Steering every layer is a blunt tool, because each push adds to all the earlier ones. So compare two alternatives:
+# steering a single layer, and steering from one layer to the last. For a fair comparison, all fields in a row of the
+# map have the same *size of the push*: ‖c·v‖ over the median norm of the residual stream, summed over the steered
+# layers. You try the settings on separate trial prompts, because the best of many settings is always partly luck.
+#
+# Expect half a minute. The first number in a field is the shift, the second (with ×) the perplexity ratio. Look for
+# green fields in the later half of the single layers, and for a perplexity ratio that rises with the size.
 
 # %%
 tried = [round(i * (n_layers - 1) / (setting.sizes.layers - 1)) for i in range(setting.sizes.layers)]
@@ -396,27 +415,30 @@ maps = {
 plots.layer_maps(maps)
 
 # %% [markdown]
-# Of each map the largest shift among fields whose perplexity is at most 1.5 times the unsteered text's (greener ones may
-# have been dearer), now on the prompts that nothing was chosen on. With them a third way: three layers, spread over the
-# later two thirds, with a push of 0.55. It was among the best three of 84 settings on 32 trial prompts of smollm2, and the
-# best of the three on these 40, so it is flattered here: on 40 fresh prompts it only drew level with all layers. The rows
-# differ in size, so read shift and perplexity together, and look at the intervals before you believe a ranking.
-# *Diversity* is the number of
-# different pairs of neighbouring words over all pairs, at the worse of ±c: low where texts repeat each other.
+# From each map, take the field with the largest shift among those with a perplexity ratio of at most 1.5. (Greener
+# fields may have a higher ratio.) Then measure these settings on the prompts that played no part in the choice.
+#
+# A third setting joins them: three layers, spread over the later two thirds, with a push of size 0.55. It was among the
+# best three of 84 settings on 32 trial prompts of smollm2, and the best of those three on the 40 prompts used here. So
+# its result here is flattered: on 40 fresh prompts it only drew level with all layers.
+#
+# The rows of the table differ in size, so read shift and perplexity ratio together, and look at the intervals before
+# you believe a ranking. *Diversity* is the number of different pairs of neighbouring words divided by the number of all
+# pairs, the lower one of +c and −c. It is low if texts repeat each other.
 
 # %%
 every_layer = tuple(range(n_layers))
 chosen = {"all layers": steering.Setting(steering_vectors, best_coefficient, every_layer)}
-for name, found in maps.items():
-    some_layers, c = found.best(max_fluency=1.5)
+for name, layer_map in maps.items():
+    some_layers, c = layer_map.best(max_fluency=1.5)
     chosen[f"{name}: {some_layers[0]}"] = steering.Setting(steering_vectors, c, some_layers)
 three = tuple(round(depth * n_layers) for depth in (0.4, 0.67, 0.9))
 c = steering.matched_coefficient(steering_vectors, medians, three, 0.55)
 chosen[f"layers {three}"] = steering.Setting(steering_vectors, c, three)
 
 # %%
-for name, found in chosen.items():
-    push_size = steering.relative_norms(found.vectors, medians, found.coefficient)[list(found.layers)].sum().item()
+for name, choice in chosen.items():
+    push_size = steering.relative_norms(choice.vectors, medians, choice.coefficient)[list(choice.layers)].sum().item()
     print(f"{name:26} size {push_size:.2f}")
 
 # %%
@@ -426,10 +448,14 @@ print(steering.table(by_layers))
 # %% [markdown]
 # ## Which vectors, and which positions?
 #
-# The mean difference is one of several recipes. *With BOS*: the mean is taken over all tokens. BOS cancels only if
-# all sentences are equally long; these nearly are, so expect little damage here. *Last token*: only the end of each
-# sentence. *Principal direction*: the direction in which the five pairs differ most. All push all layers as hard as
-# your best coefficient did.
+# The mean difference is one of several recipes. Here are three more:
+#
+# - *With BOS* averages over all tokens. BOS cancels only if all sentences are equally long. These nearly are, so expect
+#   little damage.
+# - *Last token* uses only the last token of each sentence.
+# - *Principal direction* is the first principal direction of the differences between paired sentences.
+#
+# All recipes steer all layers, with a push of the same size as the mean difference at your best coefficient.
 
 # %%
 other_vectors = {
@@ -448,9 +474,9 @@ by_vectors = steering.compare(model, make_steering_hooks, recipes, prompts, new_
 print(steering.table(by_vectors))
 
 # %% [markdown]
-# And your vectors at other positions: with a steered past, where earlier pushes stay, and at every position, the
-# prompt's included. A third of the prompts is enough here. Expect a higher price for the same coefficient; whether it
-# buys more shift is for the intervals to say.
+# Now use your vectors at other positions: with a steered past, which keeps earlier edits, and at every position,
+# including the prompt. A third of the prompts is enough here. Expect a higher perplexity ratio at the same coefficient.
+# The intervals tell you whether the shift is larger, too.
 
 # %%
 all_layers = {"last position, clean past": chosen["all layers"]}
@@ -464,18 +490,22 @@ def make_hooks_everywhere(vectors, coefficient, layers=None):
 
 
 # %%
-for name, make_hooks in (("last position, steered past", make_steering_hooks), ("every position", make_hooks_everywhere)):
-    by_positions |= steering.compare(model, make_hooks, {name: chosen["all layers"]}, some_prompts, new_tokens, "steered")
+hooks_by_position = {"last position, steered past": make_steering_hooks, "every position": make_hooks_everywhere}
+for name, make_hooks in hooks_by_position.items():
+    one_setting = {name: chosen["all layers"]}
+    by_positions |= steering.compare(model, make_hooks, one_setting, some_prompts, new_tokens, past="steered")
 print(steering.table(by_positions))
 
 # %% [markdown]
 # ## Against attention heads
 #
-# In the seminar you tinkered with single attention heads. Is steering the residual stream better? A fair fight with *one
-# layer at size 0.3*: a head gets its own mean-difference vector, scaled so that what it adds to the residual stream is as
-# long as that push in its layer (so for a head, c in the table is the norm of the push). Heads, too, are chosen on the
-# trial prompts and measured on the others. Expect a late head, a shift near one layer's, and a push many times as long as
-# what the head writes by itself.
+# In the seminar you worked with single attention heads. Is it better to steer the residual stream? For a fair
+# comparison, a head gets a push as long as *one layer at size 0.3*. You take the head's own mean difference and scale
+# it, so that the vector it adds to the residual stream has a norm of 0.3 times its layer's median norm. (For a head, c
+# in the table is the norm of this vector.) Heads, too, are chosen on the trial prompts and measured on the others.
+#
+# Expect a late head to win, with a shift close to that of one layer. The head's push is many times as long as the
+# vector that its unscaled mean difference adds.
 
 # %%
 head_vectors = steering.head_differences(model, positive_sentences, negative_sentences)
@@ -486,30 +516,32 @@ print("candidates (layer, head):", candidates)
 push_norms = {head: 0.3 * medians[head[0]].item() for head in candidates}
 ranking = steering.try_heads(model, head_vectors, push_norms, trial_prompts, trial_tokens)
 best_head = max(ranking, key=lambda head: ranking[head].shift(push_norms[head]))
-print(f"best head {best_head} on {len(trial_prompts)} prompts: shift {ranking[best_head].shift(push_norms[best_head]):+.2f}")
+trial_shift = ranking[best_head].shift(push_norms[best_head])
+print(f"best head {best_head}: shift {trial_shift:+.2f} on {len(trial_prompts)} trial prompts")
 written = steering.written_norms(model, head_vectors)[best_head].item()
-print(f"its mean difference adds a vector of norm {written:.1f} to the residual stream; the push {push_norms[best_head]:.1f}")
+print(f"norm in the residual stream: its mean difference {written:.1f}, the push {push_norms[best_head]:.1f}")
 
 # %%
 push_norm = push_norms[best_head]
 one_head = steering.try_heads(model, head_vectors, {best_head: push_norm}, prompts, new_tokens)[best_head]
 by_layers[f"best head {best_head}"] = (one_head, push_norm)
 by_layers |= controls
-shifts = {name: found.shift(c) for name, (found, c) in by_layers.items()}
-plots.bars(shifts, "positive share at +c minus at −c", "how far each moves the sentiment", baseline=0)
+shifts = {name: measured.shift(c) for name, (measured, c) in by_layers.items()}
+plots.bars(shifts, "positive share at +c minus share at −c", "shift of the sentiment", baseline=0)
 
 # %%
 print(steering.table(by_layers))
 
 # %% [markdown]
-# The next cell leaves the figures above in the notebook, for `make run`. Nothing to do.
+# The next cell saves the figures above for `make run`. You don't need to change it.
 
 # %%
 report(
     "1.3",
     **{
         "settings": {
-            name: steering.figures(found, c) for name, (found, c) in (by_layers | by_vectors | by_positions).items()
+            name: steering.figures(measured, c)
+            for name, (measured, c) in (by_layers | by_vectors | by_positions).items()
         },
         "layers and heads chosen on": f"{len(trial_prompts)} trial prompts; measured on {len(prompts)} others",
         "shuffled labels": [point.figures() for point in controls["shuffled labels"][0].points],
@@ -518,10 +550,10 @@ report(
 )
 
 # %% [markdown]
-# ## Keep your vectors
+# ## Save your vectors
 #
-# One file with the vectors, the model and the hook point they belong to. A name that ends in `.gguf` writes a control
-# vector that llama.cpp and repeng read.
+# One file holds the vectors, the model's name and the hook points. If the file name ends in `.gguf`, `steering.save`
+# writes a control vector that llama.cpp and repeng can read.
 
 # %%
 saved = steering.SteeringVectors(steering_vectors.cpu(), setting.model)
@@ -531,47 +563,50 @@ print(path, torch.equal(steering.load(path).values, saved.values))
 # %% [markdown]
 # ## Task 1.4: what steering does, and where it breaks (0.5 points, written)
 #
-# Answer in six to twelve sentences, with numbers from your own figures. The cell below says what is asked.
+# Answer the three questions below in six to twelve sentences, with numbers from your own figures.
 
 # %% [markdown] task="1.4" points=0.5 role="written"
-# 1. What happens to sentiment and to fluency as the coefficient grows, and from where on is the text broken? Quote
+# 1. What happens to sentiment and fluency as the coefficient grows? From which coefficient on is the text broken? Quote
 #    one completion that convinced you and one that didn't.
-# 2. What does the random direction tell you, and what would you have had to conclude if it had moved the share too?
+# 2. What does the random direction tell you? What would you have had to conclude if it had changed the share, too?
 # 3. How does steering the residual stream compare with steering the best attention head, and why?
 #
 # <!-- BEGIN SOLUTION -->
-# *(Numbers depend on the run; these are of smollm2 in bf16.)*
+# *(Numbers depend on the run; these are from smollm2 in bf16.)*
 #
-# 1. By VADER the share of positive completions is 0.45 without a push, 0.83 at +0.1 and 0.85 at +0.2, and falls back to
-#    0.73 at +0.3; on the other side it is 0.13 at −0.1 and 0.08 at −0.2 and −0.3. The judge goes on rising, to 1.00 at
-#    +0.3, so part of the fall is VADER's: broken text holds fewer words of its list. Perplexity is 1.1 and 1.2 times
-#    the unsteered text's at ±0.1, 1.5 at ±0.2, and 2.3 and 2.6 at +0.3 and −0.3. There the text is broken: "with my family. It was
-#    a special with my family. I was with my family,". Convincing, at +0.2: "The weather this morning is perfect for a warm and
-#    cozy day" keeps the subject and changes the mood, where without a push it is "a mix of the usual". Not convincing, at −0.2:
-#    "The weather this morning is a nightmare. The weather is a nightmare. The weather is a nightmare." repeats itself, and
-#    VADER calls it neutral.
-# 2. The random direction of the same norm moves the share by +0.03 between its two ends, with an interval from −0.12 to
-#    +0.17: nothing that 40 prompts can tell from zero, at hardly a price (×1.02). The shuffled labels move it by +0.22
-#    (0.00 to +0.43), which is at the edge of what chance allows; four sentences of each kind needn't cancel, so I wouldn't call it
-#    zero. Both are far from +0.78. So it isn't the size of the push that does it but where it points. Had the controls moved
-#    the share as well, we could only have said that the model reacts to being disturbed.
-# 3. The best head, (27, 1), chosen on prompts of its own and pushed as hard as one layer, moves the share by 0.52 at ×1.23;
-#    one layer of the residual stream does about as much (0.55 at ×1.28), all layers 0.78 and three layers 0.90, both at
-#    ×1.5, but with a push of 0.81 and 0.55 where the one layer and the head have 0.30. A head writes into the same residual
-#    stream, but only what its own small value space can express, at one layer. So the claim that heads are hopeless isn't what
-#    we measured: a late head whose output points along the mood works too, once it is pushed some twenty times as hard as its
-#    own mean difference (a norm of 164, where that writes 7.9). What the residual stream spares us is the search for it.
+# 1. By VADER, the share of positive completions is 0.45 without steering, 0.83 at +0.1 and 0.85 at +0.2, and it falls
+#    back to 0.73 at +0.3. On the negative side it is 0.13 at −0.1 and 0.08 at −0.2 and −0.3. The judge's share keeps
+#    rising, to 1.00 at +0.3. So part of the fall comes from VADER: broken text holds fewer words of its list. The
+#    perplexity ratio is 1.1 and 1.2 at ±0.1, 1.5 at ±0.2, and 2.3 and 2.6 at +0.3 and −0.3. There the text is broken:
+#    "with my family. It was a special with my family. I was with my family,". One completion at +0.2 is convincing:
+#    "The weather this morning is perfect for a warm and cozy day" keeps the subject and changes the mood. Without
+#    steering it is "a mix of the usual". One at −0.2 isn't convincing: "The weather this morning is a nightmare. The
+#    weather is a nightmare. The weather is a nightmare." repeats itself, and VADER calls it neutral.
+# 2. The random direction of the same norm changes the share by +0.03 between +c and −c, with an interval from −0.12 to
+#    +0.17. With 40 prompts I can't tell this from zero, and the perplexity hardly rises (×1.02). The shuffled labels
+#    change the share by +0.22 (0.00 to +0.43), which is at the edge of what chance allows. Four sentences on each side
+#    needn't cancel, so I wouldn't call it zero. Both are far below +0.78. So the direction of the push causes the
+#    shift, not its size. If the controls had changed the share as well, I could only have said that the model reacts to
+#    any disturbance.
+# 3. The best head, (27, 1), was chosen on separate prompts and got a push as large as one layer's. It shifts the share
+#    by 0.52 at ×1.23. One layer of the residual stream does about as much (0.55 at ×1.28). All layers reach 0.78 and
+#    three layers 0.90, both at ×1.5, but with a push of size 0.81 and 0.55, compared with 0.30 for the one layer and
+#    the head. A head writes into the same residual stream, but at one layer and only what its own small value space can
+#    express. So we didn't confirm that steering heads is hopeless: a late head whose output points along the mood
+#    works, too. It needs a push some twenty times as long as its own mean difference (norm 164 instead of 7.9). With
+#    the residual stream we don't have to search for a head.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="1.4" role="rubric"
 # **Rubric (0.5 points)**
 #
-# - 0.2: dose and price. Says that perplexity grows with |c| while the shift grows and then levels off, names a dose at which text breaks, and
-#   quotes two completions of the student's own run. 0.1 without numbers or without quotes.
-# - 0.15: control. Says what a random direction of equal norm rules out (the size of the push as the cause), and
-#   what would follow if it had an effect.
-# - 0.15: heads. Compares with numbers of the student's run and gives a reason (a head writes a low-dimensional part of
-#   one layer's update; equal norm is more than a head ever writes by itself; the residual stream needs no search for
-#   a head). 0.05 for the numbers alone.
-# - Any language. Don't take points for a finding that contradicts the model answer when the student's own figures
-#   show it.
+# - 0.2: coefficient and perplexity. Says that perplexity grows with |c| while the shift grows and then levels off.
+#   Names a coefficient at which the text breaks, and quotes two completions of the student's own run. 0.1 without
+#   numbers or without quotes.
+# - 0.15: control. Says what a random direction of equal norm rules out (the size of the push as the cause), and what
+#   would follow if it had an effect.
+# - 0.15: heads. Compares with numbers from the student's run and gives a reason: a head writes a low-dimensional part
+#   of one layer's update; a push of equal norm is more than a head ever writes by itself; the residual stream needs no
+#   search for a head. 0.05 for the numbers alone.
+# - Any language. Don't deduct points for a finding that contradicts the model answer if the student's own figures show
+#   it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,7 +24,7 @@ class Activations:
     variance, and say nothing about the text, so train and measure without them.
     """
 
-    values: Float[Tensor, "n d_model"]  # or, on disk, a helpers.caching.memory_map.Sharded
+    values: Any  # Float[Tensor, "n d_model"]; on disk, a helpers.caching.memory_map.Sharded
     text_ids: Int[Tensor, " n"]  # line of each token
     positions: Int[Tensor, " n"]  # position in the line; starts at 1, since 0 is BOS
     token_ids: Int[Tensor, " n"]

@@ -70,7 +70,7 @@ def run_batches(
 ) -> dict[str, Float[Tensor, "n d_model"]]:
     """Return the activations of all tokens but BOS by hook point, in the order of the text, on the CPU."""
     rows = tokens.rows
-    by_line: dict[str, list[Tensor]] = {name: [None] * len(rows) for name in names}
+    by_line: dict[str, list[Tensor]] = {name: [torch.empty(0)] * len(rows) for name in names}
     with packed_weights():
         for indices in batches(rows):
             batch = torch.nn.utils.rnn.pad_sequence([rows[i] for i in indices], batch_first=True)
@@ -87,7 +87,8 @@ def batches(rows: list[Tensor]) -> list[list[int]]:
 
     A batch has at most ``BATCH_TOKENS`` tokens, padding included; on a GPU ``ON_GPU`` times as many.
     """
-    groups, longest = [[]], 0
+    groups: list[list[int]] = [[]]
+    longest = 0
     most = BATCH_TOKENS * (ON_GPU if rows and rows[0].is_cuda else 1)
     for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
         longest = max(longest, len(rows[i]))

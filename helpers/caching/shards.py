@@ -223,10 +223,11 @@ class StoredActivations:
         name = hook_name or self.hook_names[0]
         if name not in self.hook_names:
             raise HarvestError(f"{name!r} wasn't harvested here: choose {' or '.join(map(repr, self.hook_names))}.")
-        columns = [torch.cat([map_tensor(path, column) for path in self.shards]) for column in COLUMNS]
+        columns = {column: torch.cat([map_tensor(path, column) for path in self.shards]) for column in COLUMNS}
         norms = torch.cat([map_tensor(path, f"norms:{name}") for path in self.shards])
         values = Sharded([map_tensor(path, f"values:{name}") for path in self.shards])
-        return Activations(values, *columns, norms > SINK_FACTOR * norms.median(), name)
+        is_sink = norms > SINK_FACTOR * norms.median()
+        return Activations(values=values, is_sink=is_sink, hook_name=name, **columns)
 
     def batches(
         self, hook_name: str | None = None, size: int = 1024, seed: int = 0, at_once: int = 4
@@ -236,12 +237,13 @@ class StoredActivations:
         Shards come in random order; ``at_once`` of them are in memory at a time, and their rows are mixed.
         """
         acts = self.activations(hook_name)
+        stored: Sharded = acts.values
         random = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.shards), generator=random)
         for group in order.split(at_once):
-            rows = torch.cat([acts.values.rows_of(int(shard)) for shard in group])
+            rows = torch.cat([stored.rows_of(int(shard)) for shard in group])
             rows = rows[~acts.is_sink[rows]]
-            values = acts.values[rows[rows.argsort()]]
+            values = stored[rows[rows.argsort()]]
             yield from values[torch.randperm(len(values), generator=random)].split(size)
 
 

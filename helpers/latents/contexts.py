@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from helpers.caching.activations import Activations
@@ -34,7 +35,9 @@ def context(
     return Context(tokens, tuple(latent[rows].tolist()), rows.index(row), int(activations.text_ids[row]))
 
 
-def around(text_ids: Sequence[int], row: int, left: int = 8, right: int = 5) -> list[int]:
+def around(
+    text_ids: Sequence[int] | Int[Tensor, " n"] | Int[np.ndarray, " n"], row: int, left: int = 8, right: int = 5
+) -> list[int]:
     """Return ``row`` and the rows next to it on the same line."""
     first, last = max(0, row - left), min(len(text_ids), row + right + 1)
     return [i for i in range(first, last) if text_ids[i] == text_ids[row]]

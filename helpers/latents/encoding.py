@@ -46,14 +46,18 @@ class LatentStats:
 def latent_stats(module, activations: Activations) -> LatentStats:
     """Return the statistics of every latent, sinks excluded."""
     kept = activations.without_sinks()
-    fired, largest, lines, last, start = 0, None, 0, None, 0
+    fired = largest = lines = torch.zeros(0)
+    last, start = None, 0
     for _, latents in encoded_chunks(module, kept.values):
         latents = latents.cpu()
         text_ids = kept.text_ids[start : start + len(latents)]
         active = latents > 0
-        fired = fired + active.sum(0)
-        largest = latents.max(0).values if largest is None else torch.maximum(largest, latents.max(0).values)
         by_line = _any_per_line(active, text_ids)
+        if not start:
+            fired = lines = torch.zeros(latents.shape[1], dtype=torch.long)
+            largest = torch.full((latents.shape[1],), -torch.inf)
+        fired = fired + active.sum(0)
+        largest = torch.maximum(largest, latents.max(0).values)
         lines = lines + by_line.sum(0)
         if last is not None and last[0] == int(text_ids[0]):
             lines = lines - (by_line[0] & last[1]).long()  # the line began in the previous chunk: count it once
@@ -79,5 +83,5 @@ def encode_sparse(module, activations: Activations) -> csc_array:
         row, column = latents.nonzero(as_tuple=True)
         parts.append((row + first, column, latents[row, column]))
         first += len(latents)
-    row, column, value = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-    return csc_array((value, (row, column)), shape=(len(activations), latents.shape[1]))
+    rows, columns, values = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+    return csc_array((values, (rows, columns)), shape=(len(activations), latents.shape[1]))

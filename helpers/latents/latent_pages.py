@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.sparse import csc_array
 from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm.auto import tqdm
@@ -96,7 +97,7 @@ def pages(
         )
     tokens = _Tokens(model, activations)
     directions = normalize(module.W_dec.detach().float().cpu(), dim=-1)
-    named = None if labels is None else best_label(table, labels.values.numpy())
+    best = [None] * d_sae if labels is None else _named(labels, table)
     draw = np.random.default_rng(seed)
     latents = [int(latent) for latent in latents]
     words = promoted_by_each(model, module.W_dec.detach()[latents], k=6)
@@ -119,12 +120,16 @@ def pages(
                 promoted=tuple(token for token, _ in promoted),
                 suppressed=tuple(token for token, _ in suppressed),
                 nearest=_nearest(directions, latent),
-                label=None
-                if named is None or not largest
-                else (labels.names[named[0][latent]], float(named[1][latent])),
+                label=best[latent] if largest else None,
             )
         )
     return made
+
+
+def _named(labels: TokenLabels, table: csc_array) -> list[tuple[str, float] | None]:
+    """Return for each latent the label that it predicts best, and the F1."""
+    indices, scores = best_label(table, labels.values.numpy())
+    return [(labels.names[i], float(f1)) for i, f1 in zip(indices, scores, strict=True)]
 
 
 class _Tokens:
@@ -144,7 +149,8 @@ class _Tokens:
 
     def strongest(self, values: np.ndarray, k: int) -> list[int]:
         """Return the rows of the k largest values above 0, at most one per line, special tokens excluded."""
-        rows, lines = [], set()
+        rows: list[int] = []
+        lines: set[int] = set()
         firing = np.flatnonzero(values > 0)
         for row in firing[np.argsort(-values[firing], kind="stable")]:
             if len(rows) == k:

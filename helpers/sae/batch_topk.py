@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from helpers.kernels.sparse_latents import Active
@@ -23,6 +23,8 @@ class BatchTopK(TopK):
 
     architecture = "batchtopk"
     biases = ("b_enc", "b_dec", "threshold")
+    threshold: Float[Tensor, ""]
+    batches: Int[Tensor, ""]
 
     def __init__(self, d_in: int, d_sae: int, k: int = 32):
         super().__init__(d_in, d_sae, k)

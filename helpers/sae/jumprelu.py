@@ -58,7 +58,7 @@ class JumpReLU(Architecture):
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
         super().scale_(factor)
-        self.log_threshold += math.log(factor)
+        self.log_threshold.add_(math.log(factor))
         self.bandwidth *= factor
 
 

@@ -102,7 +102,8 @@ def replacement(
         sums[3] += F.kl_div(with_sae, clean, log_target=True, reduction="sum").item()
         tokens += int(counted.sum())
         sinks += int(sink.sum())
-    return Replacement(*(sums / tokens).tolist(), tokens, sinks)
+    ce, ce_replaced, ce_mean, kl = (sums / tokens).tolist()
+    return Replacement(ce, ce_replaced, ce_mean, kl, tokens, sinks)
 
 
 def _hook(change: Callable[[Tensor], Tensor], where: Bool[Tensor, "batch pos"]):

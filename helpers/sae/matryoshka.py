@@ -37,7 +37,8 @@ class Matryoshka(BatchTopK):
             raise SAEError(f"sizes={list(self.sizes)}: give rising sizes, the last one d_sae={d_sae}.")
 
     def _error(self, x, active: Active, z) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_in"]]:
-        x_hat, losses, first = self.b_dec, [], 0
+        x_hat: Tensor = self.b_dec
+        losses, first = [], 0
         for size in self.sizes:
             inside = (active.latents >= first) & (active.latents < size)
             x_hat = x_hat + _decode_part(active, z, inside, self.W_dec)

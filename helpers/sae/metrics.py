@@ -59,7 +59,7 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
     device = next(module.parameters()).device
     mean = x.mean(0).to(device, torch.float32)
     error = spread = length = length_hat = cosine = 0.0
-    fired = 0
+    fired = torch.zeros(0, dtype=torch.long)
     for rows, latents in encoded_chunks(module, x):
         rows_hat = module.decode(latents)
         error += (rows - rows_hat).pow(2).sum().item()
@@ -68,7 +68,8 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
         length += centred.norm(dim=-1).sum().item()
         length_hat += centred_hat.norm(dim=-1).sum().item()
         cosine += torch.cosine_similarity(centred, centred_hat, dim=-1).sum().item()
-        fired = fired + (latents > 0).sum(0)
+        active = (latents > 0).sum(0)
+        fired = fired + active if len(fired) else active
     if not spread:
         raise SAEError("The activations don't vary, so FVU is undefined: use more than one kind of token.")
     return Metrics(

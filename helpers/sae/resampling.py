@@ -10,14 +10,14 @@ ENCODER_SHARE = 0.2  # of the living encoders' mean norm, so that a revived late
 BIASES = ("b_enc", "b_gate", "b_mag", "r_mag", "log_threshold")
 
 
-def can_resample(module: nn.Module) -> bool:
+def can_resample(module) -> bool:
     """Return whether the module has ``W_enc`` and ``W_dec`` but no AuxK."""
     return hasattr(module, "W_enc") and hasattr(module, "W_dec") and not hasattr(module, "aux_coefficient")
 
 
 @torch.no_grad()
 def resample(
-    module: nn.Module,
+    module,
     optimizer: torch.optim.Adam,
     dead: Bool[Tensor, " d_sae"],
     x: Float[Tensor, "n d_in"],
@@ -53,9 +53,9 @@ def resample(
     return len(latents)
 
 
-def _forget(optimizer: torch.optim.Adam, module: nn.Module, latents) -> None:
+def _forget(optimizer: torch.optim.Adam, module, latents) -> None:
     for name in ("W_dec", "W_enc", *BIASES):
-        state = optimizer.state.get(getattr(module, name, None), {})
+        state = optimizer.state.get(getattr(module, name), {}) if hasattr(module, name) else {}
         for moment in ("exp_avg", "exp_avg_sq"):
             if moment in state:
                 (state[moment].T if name == "W_enc" else state[moment])[latents] = 0

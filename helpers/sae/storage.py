@@ -36,7 +36,7 @@ def save(module: nn.Module, folder: str | Path, model_name: str = "", hook_name:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.detach().cpu().float().contiguous() for name, value in weights.items()}, folder / WEIGHTS)
-    d_in, d_sae = module.W_enc.shape
+    d_in, d_sae = weights["W_enc"].shape
     config = {
         "architecture": architecture,
         "d_in": d_in,
@@ -70,7 +70,7 @@ def _outgoing(module: nn.Module) -> tuple[str, Weights]:
             f"{type(module).__name__} has no {', '.join(missing)}: only SAEs with {', '.join(names)} can be saved."
         )
     weights = {name: getattr(module, name) for name in names}
-    if isinstance(module, (JumpReLU, BatchTopK)):
+    if isinstance(module, JumpReLU | BatchTopK):
         threshold = module.threshold.detach().expand(module.d_sae)
         return "jumprelu", weights | {"threshold": threshold}
     return getattr(module, "architecture", "standard"), weights
@@ -110,7 +110,7 @@ def load(folder: str | Path) -> Architecture:
 
 def _empty(architecture: str, d_in: int, d_sae: int, k: int | None, folder: Path) -> Architecture:
     if architecture == "topk":
-        return TopK(d_in, d_sae, k)
+        return TopK(d_in, d_sae, int(k or 0))
     if architecture in ("jumprelu", "standard"):
         return JumpReLU(d_in, d_sae)
     if architecture == "gated":

@@ -58,7 +58,7 @@ def train(
     device = next(module.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        return _Run(module, rows, loss_fn, config, device, checkpoint and Path(checkpoint)).loop(progress)
+        return _Run(module, rows, loss_fn, config, device, Path(checkpoint) if checkpoint else None).loop(progress)
 
 
 def _check(module, rows: Rows, loss_fn) -> None:
@@ -96,9 +96,8 @@ class _Run:
         self.optimizer = torch.optim.Adam(module.parameters(), lr=config.lr, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, config.lr_factor)
         self.norm_one = config.unit_norm_decoder and hasattr(module, "W_dec")
-        self.silent: Tensor | None = None  # tokens since each latent last fired
-        if hasattr(module, "W_dec"):
-            self.silent = torch.zeros(module.W_dec.shape[0], device=device)
+        # Tokens since each latent last fired; for a module without W_dec the first step says how many latents there are.
+        self.silent = torch.zeros(module.W_dec.shape[0] if hasattr(module, "W_dec") else 0, device=device)
         self.history, self.first = History(), 0
 
     def _scalable(self) -> bool:
@@ -172,7 +171,7 @@ class _Run:
                 self.module.W_dec /= self.module.W_dec.norm(dim=-1, keepdim=True).clamp(min=1e-12)
                 if self.config.tie and i < self.config.tied_for * self.config.steps:
                     self.module.W_enc.lerp_(self.module.W_dec.T, self.config.tie)
-        if self.silent is None:
+        if not len(self.silent):
             self.silent = torch.zeros(len(step.fired), device=self.device)
         self.silent += self.batches.size
         self.silent[step.fired] = 0
@@ -247,4 +246,5 @@ class _Run:
 @torch.no_grad()
 def _remove_parallel_gradient(W_dec: nn.Parameter) -> None:
     """Remove the gradient along each row, which only works against the norm constraint (Bricken et al. 2023)."""
+    assert W_dec.grad is not None
     W_dec.grad.addcmul_((W_dec.grad * W_dec).sum(-1, keepdim=True), W_dec, value=-1)
