@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,12 +25,13 @@ class Rows:
     """
 
     def __init__(self, activations: Activations | Float[Tensor, "n d_in"]):
+        values: Any = activations
         self.kept = None  # indices of the rows; None means all
         if isinstance(activations, Activations):
             if activations.is_sink.any():
                 self.kept = (~activations.is_sink).nonzero()[:, 0]
-            activations = activations.values
-        self.values = activations
+            values = activations.values
+        self.values = values
         if self.values.ndim != 2 or not len(self):
             raise SAEError(f"The activations have shape {list(self.values.shape)}: give at least one row, [n d_in].")
         self._measure()

@@ -96,7 +96,7 @@ class _Run:
         self.optimizer = torch.optim.Adam(module.parameters(), lr=config.lr, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, config.lr_factor)
         self.norm_one = config.unit_norm_decoder and hasattr(module, "W_dec")
-        # Tokens since each latent last fired; for a module without W_dec the first step says how many latents there are.
+        # Tokens since each latent last fired. Without W_dec, the first step says how many latents there are.
         self.silent = torch.zeros(module.W_dec.shape[0] if hasattr(module, "W_dec") else 0, device=device)
         self.history, self.first = History(), 0
 
