@@ -1,6 +1,6 @@
-"""Helpers of the mechanistic interpretability homework: hooks, harvesting, steering, sparse autoencoders.
+"""What the homework's notebooks import: hooks, harvesting, steering, sparse autoencoders.
 
-They never hold the answer to a graded task: where one is needed, they take the student's function.
+Nothing here contains the answer to a graded task: code that needs one takes the student's function as an argument.
 """
 
 from importlib import import_module
@@ -17,7 +17,10 @@ _MODULES = {"Activations": "helpers.caching", "harvest": "helpers.caching", "loa
 
 
 def __getattr__(name: str):
-    """Loads what is asked for: TransformerLens takes seconds, and whoever only builds, runs or checks notebooks needs none of it."""
+    """Import a public name on first use.
+
+    TransformerLens takes seconds to import, and building, running or checking notebooks doesn't need it.
+    """
     if name == "data":
         return import_module("helpers.data")
     if name not in _MODULES:

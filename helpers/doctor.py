@@ -1,6 +1,7 @@
-"""Can this machine do the homework? ``python -m helpers.doctor`` says so on one page, with the command that mends what is amiss.
+"""Can this machine do the homework? ``python -m helpers.doctor`` prints one page, with a command to fix each problem.
 
-Each line is OK, slow (it works, with patience), missing (it has to be mended) or "not needed" (only for GPT-2, or for grading).
+Each line says OK, slow (it works, but takes longer), missing (it must be fixed) or "not needed" (only GPT-2 or grading
+needs it).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ HUB_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, how it is, in words, and the command that mends it."""
+    """One line of the page: what was examined, its state, the details, and the command that fixes it."""
 
     subject: str
     state: str
@@ -40,45 +41,40 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Every finding, as it is made; none raises."""
+    """Yield each finding as it is made; never raise."""
     for look in (python, packages, processor, memory, disk, smollm2, kernel, sandbox, hub, gpt2, wikitext):
         try:
             yield look()
-        except Exception as error:  # a page with a hole is more use than none
+        except Exception as error:  # one failed examination mustn't hide the others
             yield Finding(look.__name__, MISSING, f"can't be examined: {type(error).__name__}: {str(error)[:100]}")
 
 
 def python() -> Finding:
-    found = platform.python_version()
+    version = platform.python_version()
     if sys.version_info < OLDEST:
-        return Finding("Python", MISSING, f"{found}; 3.11 or newer is needed", "PYTHON=python3.12 make lab")
-    return Finding("Python", OK, f"{found} in {sys.prefix}")
+        return Finding("Python", MISSING, f"{version}; 3.11 or newer is needed", "PYTHON=python3.12 make lab")
+    return Finding("Python", OK, f"{version} in {sys.prefix}")
 
 
 def packages(pins: Path = ROOT / "requirements.txt") -> Finding:
-    """Installed versions against the pins; a build's name behind a plus doesn't count."""
+    """Compare installed versions with the pins; a build label after a plus is ignored."""
     if not pins.exists():
         return Finding("packages", SLOW, f"there is no {pins.name} to compare with")
     wanted = dict(re.findall(r"^([\w.-]+)==([\w.]+)", pins.read_text(encoding="utf-8"), re.M))
-    found = {name: _version(name) for name in wanted}
-    absent = [name for name, version in found.items() if version is None]
+    installed = {name: _version(name) for name in wanted}
+    absent = [name for name, version in installed.items() if version is None]
     other = [
-        f"{name} {found[name]}, not {pin}"
+        f"{name} {installed[name]}, not {pin}"
         for name, pin in wanted.items()
-        if found[name] and found[name].split("+")[0] != pin
+        if installed[name] and installed[name].split("+")[0] != pin
     ]
     install = "pip install -r requirements.txt"
     if absent:
-        return Finding(
-            "packages", MISSING, f"{len(absent)} of {len(wanted)} aren't installed: {', '.join(absent[:6])}", install
-        )
+        words = f"{len(absent)} of {len(wanted)} aren't installed: {', '.join(absent[:6])}"
+        return Finding("packages", MISSING, words, install)
     if other:
-        return Finding(
-            "packages",
-            SLOW,
-            f"{len(other)} of {len(wanted)} have another version, untested: {'; '.join(other[:4])}",
-            install,
-        )
+        words = f"{len(other)} of {len(wanted)} have untested versions: {'; '.join(other[:4])}"
+        return Finding("packages", SLOW, words, install)
     return Finding("packages", OK, f"all {len(wanted)} as pinned")
 
 
@@ -95,10 +91,10 @@ def processor() -> Finding:
     from helpers.kernels.hardware import bf16_is_fast
 
     if torch.cuda.is_available():
-        free, total = (part / 1e9 for part in torch.cuda.mem_get_info())
+        free, total = (n_bytes / 1e9 for n_bytes in torch.cuda.mem_get_info())
         return Finding("processor", OK, f"{torch.cuda.get_device_name()}, {free:.0f} of {total:.0f} GB free")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    words = f"{cores} cores, no GPU, bf16 {'in hardware' if bf16_is_fast('cpu') else 'emulated, so fp32 is used'}"
+    words = f"{cores} cores, no GPU, bf16 {'is fast' if bf16_is_fast('cpu') else 'is slow, so fp32 is used'}"
     if cores < 2:
         return Finding("processor", SLOW, words, "HOMEWORK_BUDGET=quick make lab")
     return Finding("processor", OK, f"{words}; a notebook takes some minutes")
@@ -109,12 +105,8 @@ def memory() -> Finding:
 
     free = psutil.virtual_memory().available / 1e9
     if free < MEMORY_GB:
-        return Finding(
-            "memory",
-            MISSING,
-            f"{free:.1f} GB free; {MEMORY_GB:g} are needed",
-            "close other programs, or HOMEWORK_BUDGET=quick make lab",
-        )
+        words = f"{free:.1f} GB free; {MEMORY_GB:g} are needed"
+        return Finding("memory", MISSING, words, "close other programs, or HOMEWORK_BUDGET=quick make lab")
     return Finding("memory", OK, f"{free:.1f} GB free")
 
 
@@ -125,14 +117,12 @@ def disk() -> Finding:
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free / 1e9
     if free < DISK_GB:
-        return Finding(
-            "disk",
-            MISSING,
-            f"{free:.1f} GB free in {there}; {DISK_GB:g} are needed",
-            "make room there, or set XDG_CACHE_HOME to another folder",
-        )
+        words = f"{free:.1f} GB free in {there}; {DISK_GB:g} are needed"
+        return Finding("disk", MISSING, words, "free some space there, or set XDG_CACHE_HOME to another folder")
     if not os.access(there, os.W_OK):
-        return Finding("disk", MISSING, f"{there} can't be written to", "set XDG_CACHE_HOME to a folder of yours")
+        return Finding(
+            "disk", MISSING, f"{there} can't be written to", "set XDG_CACHE_HOME to a folder you can write to"
+        )
     return Finding("disk", OK, f"{free:.0f} GB free in {there}")
 
 
@@ -147,7 +137,7 @@ def smollm2() -> Finding:
         return Finding("model smollm2", MISSING, "its package isn't installed", SMOLLM2_INSTALL)
     folder = Path(platformdirs.user_cache_dir("mechinterp-homework")) / f"smollm2-{SMOLLM2_SHA256[:12]}"
     if not folder.is_dir():
-        return Finding("model smollm2", OK, "there; it is unpacked at the first start, in half a minute")
+        return Finding("model smollm2", OK, "installed; the first start unpacks it in half a minute")
     return Finding("model smollm2", OK, f"unpacked in {folder}")
 
 
@@ -160,30 +150,21 @@ def kernel() -> Finding:
         first = KernelSpecManager().get_kernel_spec("python3").argv[0]
     except NoSuchKernel:
         return Finding("JupyterLab", MISSING, "has no kernel python3", "python -m ipykernel install --sys-prefix")
-    found = shutil.which(first) or first
-    if os.path.realpath(found) != os.path.realpath(sys.executable) and Path(found).name not in ("python", "python3"):
-        return Finding(
-            "JupyterLab",
-            SLOW,
-            f"its kernel runs {found}, not {sys.executable}",
-            "python -m ipykernel install --sys-prefix",
-        )
+    runs = shutil.which(first) or first
+    if os.path.realpath(runs) != os.path.realpath(sys.executable) and Path(runs).name not in ("python", "python3"):
+        words = f"its kernel runs {runs}, not {sys.executable}"
+        return Finding("JupyterLab", SLOW, words, "python -m ipykernel install --sys-prefix")
     return Finding("JupyterLab", OK, f"{_version('jupyterlab')}, kernel python3")
 
 
 def sandbox() -> Finding:
     import subprocess
 
-    found = shutil.which("bwrap")
-    if (
-        found
-        and subprocess.run(
-            [found, "--unshare-all", "--ro-bind", "/", "/", "true"], capture_output=True, timeout=20
-        ).returncode
-        == 0
-    ):
+    bwrap = shutil.which("bwrap")
+    command = [bwrap, "--unshare-all", "--ro-bind", "/", "/", "true"]
+    if bwrap and subprocess.run(command, capture_output=True, timeout=20).returncode == 0:
         return Finding("bubblewrap", OK, "submissions can be graded in a sandbox")
-    why = "may make no namespaces here" if found else "isn't installed"
+    why = "can't create namespaces here" if bwrap else "isn't installed"
     return Finding("bubblewrap", OPTIONAL, f"{why}; only grading needs it", "sudo apt-get install bubblewrap")
 
 
@@ -192,28 +173,19 @@ def hub() -> Finding:
 
     host = constants.ENDPOINT
     if constants.HF_HUB_OFFLINE:
-        return Finding(
-            "hub", OPTIONAL, "HF_HUB_OFFLINE is set; only GPT-2 and WikiText need the hub", "unset HF_HUB_OFFLINE"
-        )
+        words = "HF_HUB_OFFLINE is set; only GPT-2 and WikiText need the hub"
+        return Finding("hub", OPTIONAL, words, "unset HF_HUB_OFFLINE")
     started = time.monotonic()
     try:
         urllib.request.urlopen(urllib.request.Request(f"{host}/api/models", method="HEAD"), timeout=HUB_SECONDS).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500 or error.code == 429:
-            return Finding(
-                "hub",
-                OPTIONAL,
-                f"{host} is overloaded (HTTP {error.code})",
-                "try again later; smollm2 and written need no hub",
-            )
+            words = f"{host} is overloaded (HTTP {error.code})"
+            return Finding("hub", OPTIONAL, words, "try again later; smollm2 and written need no hub")
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "reason", error))[:80]
-        return Finding(
-            "hub",
-            OPTIONAL,
-            f"{host} can't be reached ({reason}); only GPT-2 and WikiText need it",
-            "smollm2 and written need no hub",
-        )
+        words = f"{host} can't be reached ({reason}); only GPT-2 and WikiText need it"
+        return Finding("hub", OPTIONAL, words, "smollm2 and written need no hub")
     seconds = time.monotonic() - started
     return Finding("hub", OK if seconds < 2 else SLOW, f"{host} answers in {seconds:.1f} s")
 
@@ -235,16 +207,16 @@ def _cached(subject: str, there: bool, how: str) -> Finding:
 
 
 def main(say: Callable[[str], None] = print) -> int:
-    """Print the page; the exit status is 1 when something that is needed is missing."""
+    """Print the page; return the exit status: 1 if something needed is missing, else 0."""
     findings = []
     for finding in examine():
         say(str(finding))
         findings.append(finding)
     missing = [finding.subject for finding in findings if finding.state == MISSING]
-    say(
-        "\n"
-        + (f"Not yet: mend {', '.join(missing)} first." if missing else "This machine can do the homework: make lab")
+    verdict = (
+        f"Not ready yet: fix {', '.join(missing)} first." if missing else "This machine can do the homework: make lab"
     )
+    say(f"\n{verdict}")
     return 1 if missing else 0
 
 

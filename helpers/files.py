@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whenever the process is killed."""
+"""Write files that appear complete or not at all, even if the process is killed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; once its content is complete, move it to ``path``.
+    """Yield a temporary path next to ``path``, and move it to ``path`` at the end.
 
-    An exception in between leaves the file that was there before, and no temporary one.
+    An exception leaves the old file in place and deletes the temporary one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -24,13 +24,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text; lone surrogates become question marks, and line ends stay as they are."""
+    """Write UTF-8 text; lone surrogates become question marks, and line endings are kept."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="replace", newline="")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes and wait until the disk has them.
+    """Write bytes and wait until they are on disk.
 
     Raises:
         OSError: the disk is full, or the folder can't be written to.

@@ -1,12 +1,15 @@
-"""GPT-2 and WikiText-2 from the Hugging Face hub: pinned, checked, and with a word within half a minute when the hub fails.
+"""Fetch GPT-2 and WikiText-2 from the Hugging Face hub: pinned, verified, and with an error within half a minute.
 
-The hub's own client downloads; what is added here is what it lacks. Which files are meant is fixed by revision and SHA-256, so
-that bytes which went wrong on the way aren't taken for a model. What is in the cache is used without asking the hub. And
-before it is asked, one request with a short time limit says whether it answers: the client itself may wait for minutes.
+The hub's own client downloads the files. This module adds what the client lacks:
+
+- Revision and SHA-256 pin each file, so damaged bytes are never taken for a model.
+- Files in the cache are used without asking the hub.
+- One request with a short time limit finds out whether the hub answers. The client itself may wait for minutes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -22,18 +25,18 @@ from pathlib import Path
 import platformdirs
 from huggingface_hub import constants, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
-PROBE_SECONDS = 8.0  # for the first answer
-PROBE_WAITS = (2.0, 4.0)  # before it is asked again, when it says that it is busy
-STALL_SECONDS = 20.0  # without a new byte, a download is given up
+ANSWER_SECONDS = 8.0  # time limit for the first answer
+RETRY_WAITS = (2.0, 4.0)  # before a busy hub is asked again
+STALL_SECONDS = 20.0  # a download without a new byte for this long has failed
 
 
 class HubError(ValueError):
-    """Files that the hub doesn't give; the message says why and what to do, in one sentence."""
+    """Files that can't be fetched from the hub; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Repo:
-    """Files of the hub that are wanted exactly as they are: names and SHA-256 at one revision."""
+    """Files in a repo on the hub, pinned: names and SHA-256 at one revision."""
 
     name: str
     kind: str  # "model" or "dataset"
@@ -56,52 +59,64 @@ GPT2 = Repo(
 WIKITEXT = Repo(
     "Salesforce/wikitext", "dataset", "b08601e04326c79dfdd32d625aee71d232d685c3",
     (
-        ("wikitext-2-raw-v1/train-00000-of-00001.parquet", "e83889baabc497075506f91975be5fac0d45c5290b6b20582c8cd1e853d0c9f7"),
-        ("wikitext-2-raw-v1/validation-00000-of-00001.parquet", "204929b7ff9d6184953f867dedb860e40aa69c078fc1e54b3baaa8fb28511c4c"),
-        ("wikitext-2-raw-v1/test-00000-of-00001.parquet", "5f1bea067869d04849c0f975a2b29c4ff47d867f484f5010ea5e861eab246d91"),
+        (
+            "wikitext-2-raw-v1/train-00000-of-00001.parquet",
+            "e83889baabc497075506f91975be5fac0d45c5290b6b20582c8cd1e853d0c9f7",
+        ),
+        (
+            "wikitext-2-raw-v1/validation-00000-of-00001.parquet",
+            "204929b7ff9d6184953f867dedb860e40aa69c078fc1e54b3baaa8fb28511c4c",
+        ),
+        (
+            "wikitext-2-raw-v1/test-00000-of-00001.parquet",
+            "5f1bea067869d04849c0f975a2b29c4ff47d867f484f5010ea5e861eab246d91",
+        ),
     ),
 )  # fmt: skip
 
 
 def fetch(repo: Repo, names: list[str] | None = None) -> dict[str, Path]:
-    """The repo's files, or some of them, by name: out of the cache, or from the hub into it.
+    """Return the paths of the repo's files by name, from the cache or downloaded into it.
+
+    Args:
+        names: the files to fetch; ``None`` fetches all.
 
     Raises:
-        HubError: they aren't in the cache, and the hub can't be reached, is busy, lacks them, or gives other bytes; the disk
-            is full, or the cache can't be written to.
+        HubError: a file isn't in the cache, and the hub can't be reached, is busy, lacks it or sends other bytes.
+            Also if the disk is full or the cache can't be written to.
     """
     wanted = {name: sha for name, sha in repo.files if names is None or name in names}
     missing = [name for name in wanted if _cached(repo, name) is None]
     if missing:
         if constants.HF_HUB_OFFLINE:
             raise HubError(
-                f"{repo.name} isn't in the cache, and HF_HUB_OFFLINE is set: unset it once, with a connection."
+                f"{repo.name} isn't in the cache, and HF_HUB_OFFLINE is set: unset it for one run with a connection."
             )
-        _probe(repo, missing[0])
+        _check_hub_answers(repo, missing[0])
         for name in missing:
             _download(repo, name)
-    found = {name: _cached(repo, name) for name in wanted}
-    _verify(repo, wanted, found)
-    return found
+    paths = {name: _cached(repo, name) for name in wanted}
+    _verify(repo, wanted, paths)
+    return paths
 
 
 def is_cached(repo: Repo) -> bool:
-    """Whether all of the repo's files are in the cache."""
+    """Return whether all of the repo's files are in the cache."""
     return all(_cached(repo, name) for name, _ in repo.files)
 
 
 def _cached(repo: Repo, name: str) -> Path | None:
-    found = try_to_load_from_cache(repo.name, name, revision=repo.revision, repo_type=repo.kind)
-    return Path(found) if isinstance(found, str) and os.path.exists(found) else None
+    path = try_to_load_from_cache(repo.name, name, revision=repo.revision, repo_type=repo.kind)
+    return Path(path) if isinstance(path, str) and os.path.exists(path) else None
 
 
-def _probe(repo: Repo, name: str) -> None:
-    """Ask for a file's head once; when the hub says that it is busy, a few times."""
+def _check_hub_answers(repo: Repo, name: str) -> None:
+    """Raise :class:`HubError` unless the hub answers one HEAD request; ask a busy hub again a few times."""
     url = hf_hub_url(repo.name, name, repo_type=repo.kind, revision=repo.revision)
     host = constants.ENDPOINT.split("//")[-1]
-    for wait in (*PROBE_WAITS, None):
+    for wait in (*RETRY_WAITS, None):
         try:
-            _opener().open(urllib.request.Request(url, method="HEAD"), timeout=PROBE_SECONDS).close()
+            _opener().open(urllib.request.Request(url, method="HEAD"), timeout=ANSWER_SECONDS).close()
             return
         except urllib.error.HTTPError as error:
             if 300 <= error.code < 400:
@@ -112,40 +127,43 @@ def _probe(repo: Repo, name: str) -> None:
             raise HubError(_status(repo, host, error.code)) from error
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
-            why = (
-                f"doesn't answer within {PROBE_SECONDS:g} seconds"
-                if isinstance(reason, TimeoutError)
-                else f"can't be reached ({reason})"
-            )
+            late = f"didn't answer within {ANSWER_SECONDS:g} seconds"
+            why = late if isinstance(reason, TimeoutError) else f"can't be reached ({reason})"
             raise HubError(f"The hub {host} {why}, and {repo.name} isn't in the cache: {_REMEDY}") from error
 
 
-_REMEDY = "go online once, or use HOMEWORK_MODEL=smollm2 and HOMEWORK_TEXT=written, which need no hub."
+_NO_HUB = "use HOMEWORK_MODEL=smollm2 and HOMEWORK_TEXT=written, which need no hub."
+_REMEDY = f"go online once, or {_NO_HUB}"
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    class Stay(urllib.request.HTTPRedirectHandler):
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *args):
-            return None  # that it answers is enough
+            return None  # any answer is enough
 
-    return urllib.request.build_opener(Stay)
+    return urllib.request.build_opener(NoRedirect)
 
 
 def _status(repo: Repo, host: str, code: int) -> str:
     if code in (401, 403, 404):
-        return f"The hub {host} has no {repo.name} for you (HTTP {code}): is HF_ENDPOINT right, or a token out of date? Else {_REMEDY}"
+        answer = f"The hub {host} has no {repo.name} or denies you access (HTTP {code})"
+        return f"{answer}: check HF_ENDPOINT and whether your token has expired, or {_NO_HUB}"
     if code == 429 or code >= 500:
-        return f"The hub {host} is overloaded (HTTP {code}), and {repo.name} isn't in the cache: try again in some minutes, or {_REMEDY}"
-    return f"The hub {host} refuses {repo.name} (HTTP {code}): {_REMEDY}"
+        answer = f"The hub {host} is overloaded (HTTP {code}), and {repo.name} isn't in the cache"
+        return f"{answer}: try again in a few minutes, or {_NO_HUB}"
+    return f"The hub {host} refuses {repo.name} (HTTP {code}): {_NO_HUB}"
 
 
 def _download(repo: Repo, name: str) -> None:
-    """The hub's client in a thread, given up when no byte comes any more: its own retries may take very long."""
+    """Download a file with the hub's client in a thread; raise :class:`HubError` once it stalls.
+
+    The client's own retries may take very long.
+    """
     outcome: list[BaseException] = []
 
     def run() -> None:
         try:
-            hf_hub_download(repo.name, name, repo_type=repo.kind, revision=repo.revision, etag_timeout=PROBE_SECONDS)
+            hf_hub_download(repo.name, name, repo_type=repo.kind, revision=repo.revision, etag_timeout=ANSWER_SECONDS)
         except BaseException as error:
             outcome.append(error)
 
@@ -159,7 +177,8 @@ def _download(repo: Repo, name: str) -> None:
             size, moved = now, time.monotonic()
         elif time.monotonic() - moved > STALL_SECONDS:
             raise HubError(
-                f"{name} of {repo.name} stopped coming ({STALL_SECONDS:g} seconds without a byte): try again, or {_REMEDY}"
+                f"The download of {name} from {repo.name} stalled ({STALL_SECONDS:g} seconds without a byte): "
+                f"try again, or {_NO_HUB}"
             )
     if outcome:
         raise HubError(_why(repo, name, outcome[0])) from outcome[0]
@@ -169,7 +188,7 @@ def _bytes_so_far(repo: Repo) -> int:
     folder = Path(constants.HF_HUB_CACHE) / f"{repo.kind}s--{repo.name.replace('/', '--')}" / "blobs"
     try:
         return sum(path.stat().st_size for path in folder.glob("*"))
-    except OSError:  # a file that is being renamed
+    except OSError:  # a file is being renamed
         return -1
 
 
@@ -180,66 +199,66 @@ def _why(repo: Repo, name: str, error: BaseException) -> str:
     numbers = {getattr(cause, "errno", None) for cause in causes}
     cache = constants.HF_HUB_CACHE
     if errno.ENOSPC in numbers or errno.EDQUOT in numbers:
-        return f"The disk is full ({_free(cache)} free in {cache}): make room for 0.6 GB, or set HF_HOME to a folder that has it."
+        free = f"The disk is full ({_free(cache)} free in {cache})"
+        return f"{free}: make 0.6 GB free, or set HF_HOME to a folder on a disk that has it."
     if numbers & {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}:
-        return f"The cache {cache} can't be written to: set HF_HOME to a folder of yours."
+        return f"The cache {cache} can't be written to: set HF_HOME to a folder that you can write to."
     status = next(
         (code for cause in causes if (code := getattr(getattr(cause, "response", None), "status_code", None))), None
     )
     if status:
         return _status(repo, constants.ENDPOINT.split("//")[-1], status)
     said = (str(error).splitlines() or [""])[0][:120]
-    return f"{name} of {repo.name} can't be downloaded ({type(error).__name__}: {said}): try again, or {_REMEDY}"
+    return f"{name} from {repo.name} can't be downloaded ({type(error).__name__}: {said}): try again, or {_NO_HUB}"
 
 
 def _free(folder: str) -> str:
     try:
-        return f"{shutil.disk_usage(next(p for p in (Path(folder), *Path(folder).parents) if p.exists())).free / 1e9:.1f} GB"
+        existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+        return f"{shutil.disk_usage(existing).free / 1e9:.1f} GB"
     except OSError:
         return "nothing"
 
 
-def _verify(repo: Repo, wanted: dict[str, str], found: dict[str, Path]) -> None:
-    """Compare SHA-256; what was compared once and hasn't changed since isn't read again."""
+def _verify(repo: Repo, wanted: dict[str, str], paths: dict[str, Path]) -> None:
+    """Compare SHA-256, except for files that were verified before and haven't changed since."""
     record = Path(platformdirs.user_cache_dir("mechinterp-homework")) / f"verified-{repo.revision[:12]}.json"
     try:
-        seen = json.loads(record.read_text(encoding="utf-8"))
+        verified = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        seen = {}
+        verified = {}
     damaged = []
     for name, sha in wanted.items():
-        state = found[name].stat()
+        state = paths[name].stat()
         mark = [sha, state.st_size, state.st_mtime_ns]
-        if seen.get(name) == mark:
+        if verified.get(name) == mark:
             continue
-        with found[name].open("rb") as file:
-            got = hashlib.file_digest(file, "sha256").hexdigest()
-        if got == sha:
-            seen[name] = mark
+        with paths[name].open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest == sha:
+            verified[name] = mark
         else:
-            _drop(found[name])
+            _delete(paths[name])
             damaged.append(name)
-    _keep(record, seen)
+    _write_record(record, verified)
     if damaged:
         raise HubError(
-            f"{', '.join(damaged)} of {repo.name} came with other bytes than the pinned ones (SHA-256), so it was damaged on the way "
-            "and is thrown away: try again."
+            f"The download from {repo.name} was damaged: {', '.join(damaged)} didn't have the pinned SHA-256 "
+            "and has been deleted. Try again."
         )
 
 
-def _keep(record: Path, seen: dict) -> None:
+def _write_record(record: Path, verified: dict) -> None:
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(seen), encoding="utf-8")
+        record.write_text(json.dumps(verified), encoding="utf-8")
     except OSError:
-        pass  # it is read once more next time
+        pass  # the files are verified again next time
 
 
-def _drop(path: Path) -> None:
-    """Take a file out of the hub's cache: the link and what it points to."""
+def _delete(path: Path) -> None:
+    """Delete a file from the hub's cache: the link and its target."""
     target = path.resolve()
-    for each in (path, target):
-        try:
-            each.unlink()
-        except OSError:
-            pass
+    for file in (path, target):
+        with contextlib.suppress(OSError):
+            file.unlink()

@@ -1,4 +1,4 @@
-"""How a notebook cell tells ``make run`` what it found: a line to read, and the same as data."""
+"""Report results from a notebook cell to ``make run``: as a line to read, and as data."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ MIME = "application/vnd.homework.report+json"
 
 
 def report(task: str, passed: bool | None = None, key: str = "", **figures: Any) -> None:
-    """Show one line about a task and leave its figures in the notebook's output.
+    """Show one line about a task and store its figures in the notebook's output.
 
     A task may report more than once: ``make run`` merges the reports, and a ``False`` is never overwritten.
 
     Args:
         task: the task's id, such as ``"1.3"``.
-        passed: whether the public check passed; None where nothing was judged.
+        passed: whether the public check passed; None if nothing was checked.
         key: the key figure in a few words, for the summary table.
         figures: named numbers, strings, arrays, tensors, or lists and dicts of them. NaN and infinities
-            become None, which is what JSON can hold. Names with spaces go in as ``**{"share at +c": 0.9}``.
+            become None, since JSON has neither. Pass names with spaces as ``**{"share at +c": 0.9}``.
 
     Raises:
         TypeError: a figure that JSON can't hold.
@@ -35,10 +35,10 @@ def report(task: str, passed: bool | None = None, key: str = "", **figures: Any)
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON holds it: arrays and tensors become lists, NaN and infinities None.
+    """Return the value in JSON's types: arrays and tensors become lists, NaN and infinities None.
 
     Raises:
-        TypeError: a value, or a part of it, that has no such form.
+        TypeError: the value, or a part of it, has no such form.
     """
     if value is None or isinstance(value, (bool, int, str)):
         return value
@@ -62,7 +62,7 @@ def _line(task: str, passed: bool | None, key: str) -> str:
 
 
 def _in_kernel() -> bool:
-    """Only a kernel's front end knows rich displays; a script and IPython's terminal get the plain line."""
+    """Return whether a notebook kernel is running; scripts and IPython's terminal can't show rich displays."""
     try:
         from IPython import get_ipython
     except ImportError:

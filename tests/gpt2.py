@@ -1,6 +1,6 @@
 """GPT-2 small without a download: its architecture with random weights, and its tokenizer from the list of merges.
 
-Everything but the meaning of the output can be tried on it. As a command it writes the folder:
+It serves to test everything except the meaning of the output. As a command, this module writes the folder:
 
     python -m tests.gpt2 MERGES FOLDER && HOMEWORK_MODEL=FOLDER make run
 """
@@ -19,7 +19,7 @@ END = "<|endoftext|>"
 
 
 def tokenizer(merges: Path) -> PreTrainedTokenizerFast:
-    """GPT-2's: 256 bytes, then what each merge gives, then the end of text, which also serves as BOS."""
+    """Return GPT-2's tokenizer: 256 bytes, one token per merge, and the end of text, which is also BOS."""
     lines = merges.read_text(encoding="utf-8").split("\n")
     pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
     byte_symbols = sorted(pre_tokenizers.ByteLevel.alphabet())  # GPT-2's vocabulary begins with them, in this order

@@ -1,4 +1,4 @@
-"""A small Hugging Face hub on loopback, and the ways in which one fails."""
+"""A small Hugging Face hub on loopback that can fail in the ways a real one does."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FAULTS = ("", "hang", "503", "429", "404", "401", "cut", "corrupt", "slow", "sta
 
 
 class Hub:
-    """Repos of files, served as the hub serves them: ``HEAD`` and ``GET …/resolve/…`` with Range, commit and ETag.
+    """Repos of files, served as by the hub: ``HEAD`` and ``GET …/resolve/…`` with Range, commit and ETag.
 
     Attributes:
         files: ``{"openai-community/gpt2/config.json": b"…", "datasets/Salesforce/wikitext/…": b"…"}``.
-        fault: what goes wrong from now on, one of :data:`FAULTS`.
-        asked: paths in the order in which they were asked for.
+        fault: what goes wrong with later requests, one of :data:`FAULTS`.
+        asked: the requested paths, in order.
     """
 
     def __init__(self, files: dict[str, bytes], revision: str, fault: str = "") -> None:
@@ -28,7 +28,7 @@ class Hub:
 
     @contextlib.contextmanager
     def serve(self) -> Iterator[str]:
-        """The address while it is up."""
+        """Serve inside the context; yield the address."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, daemon=True)

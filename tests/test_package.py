@@ -1,4 +1,4 @@
-"""``helpers`` itself: what it offers, and that nobody loads TransformerLens who doesn't ask for a model."""
+"""The package ``helpers``: its public names, and that TransformerLens is imported only for a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.caching.harvesting import harvest
 from helpers.models.loading import load_model
 
 
-def test_what_it_offers():
+def test_public_names():
     assert (helpers.Activations, helpers.harvest, helpers.load_model) == (Activations, harvest, load_model)
     assert helpers.data.__name__ == "helpers.data"
     with pytest.raises(AttributeError, match="no attribute 'harvst'"):
@@ -22,6 +22,6 @@ def test_what_it_offers():
 
 
 @pytest.mark.parametrize("module", ["helpers", "grading.release.run", "grading.release.build"])
-def test_what_needs_no_model_loads_none(module):
+def test_modules_without_a_model_dont_import_transformer_lens(module):
     code = f"import sys, {module}; sys.exit('transformer_lens' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,11 +1,11 @@
-"""Three environment variables, and what follows from them."""
+"""The three environment variables, and what follows from them."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from helpers import settings as rooms
+from helpers import settings as settings_module
 from helpers.settings import FULL, FULL_GPU, QUICK, SettingsError, settings
 
 NAMES = ("HOMEWORK_MODEL", "HOMEWORK_TEXT", "HOMEWORK_BUDGET")
@@ -13,23 +13,25 @@ NAMES = ("HOMEWORK_MODEL", "HOMEWORK_TEXT", "HOMEWORK_BUDGET")
 
 @pytest.fixture
 def machine(monkeypatch):
-    """``machine(gpu, bf16)``: a machine with or without a GPU, with or without bf16; no variable set."""
+    """Return ``machine(gpu, bf16)``, which fakes a machine with or without each; no variable is set."""
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
 
-    def be(gpu: bool, bf16: bool):
+    def fake(gpu: bool, bf16: bool):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-        monkeypatch.setattr(rooms, "bf16_is_fast", lambda device: bf16 and device == ("cuda" if gpu else "cpu"))
+        monkeypatch.setattr(
+            settings_module, "bf16_is_fast", lambda device: bf16 and device == ("cuda" if gpu else "cpu")
+        )
         return monkeypatch
 
-    return be
+    return fake
 
 
-def test_defaults(machine):
+def test_defaults_are_smollm2_written_and_full(machine):
     machine(gpu=False, bf16=False)
-    found = settings()
-    assert (found.model, found.text, found.budget) == ("smollm2", "written", "full")
-    assert (found.device, found.dtype, found.sizes) == ("cpu", torch.float32, FULL)
+    actual = settings()
+    assert (actual.model, actual.text, actual.budget) == ("smollm2", "written", "full")
+    assert (actual.device, actual.dtype, actual.sizes) == ("cpu", torch.float32, FULL)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +40,8 @@ def test_defaults(machine):
 )
 def test_sizes_follow_budget_and_device(machine, gpu, budget, sizes):
     machine(gpu, bf16=True).setenv("HOMEWORK_BUDGET", budget)
-    found = settings()
-    assert (found.sizes, found.device, found.dtype) == (sizes, "cuda" if gpu else "cpu", torch.bfloat16)
+    actual = settings()
+    assert (actual.sizes, actual.device, actual.dtype) == (sizes, "cuda" if gpu else "cpu", torch.bfloat16)
 
 
 def test_variables_are_read_each_time(machine):
@@ -47,7 +49,7 @@ def test_variables_are_read_each_time(machine):
     patch.setenv("HOMEWORK_MODEL", "gpt2")
     patch.setenv("HOMEWORK_TEXT", "wikitext")
     assert (settings().model, settings().text) == ("gpt2", "wikitext")
-    patch.setenv("HOMEWORK_MODEL", "")  # set to nothing is not set
+    patch.setenv("HOMEWORK_MODEL", "")  # empty counts as unset
     assert settings().model == "smollm2"
     line = str(settings())
     assert "HOMEWORK_MODEL=smollm2" in line and "HOMEWORK_TEXT=wikitext" in line and "HOMEWORK_BUDGET=full" in line
@@ -55,7 +57,7 @@ def test_variables_are_read_each_time(machine):
 
 
 @pytest.mark.parametrize("budget", ["Quick", "half", "0"])
-def test_bad_budget(machine, budget):
+def test_an_unknown_budget_is_refused(machine, budget):
     machine(gpu=False, bf16=False).setenv("HOMEWORK_BUDGET", budget)
     with pytest.raises(SettingsError, match=f"HOMEWORK_BUDGET='{budget}': choose 'full'.*'quick'"):
         settings()
@@ -79,5 +81,5 @@ def test_bf16_is_fast_on_some_processors(monkeypatch, instructions, maker, amx, 
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: instructions)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr("helpers.kernels.hardware.processor", lambda: f"vendor_id : {maker}")
-    assert rooms.bf16_is_fast.__wrapped__("cpu") is fast
-    assert rooms.bf16_is_fast.__wrapped__("mps") is False
+    assert settings_module.bf16_is_fast.__wrapped__("cpu") is fast
+    assert settings_module.bf16_is_fast.__wrapped__("mps") is False

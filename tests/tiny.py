@@ -1,7 +1,7 @@
-"""The tests' tiny model: two layers that speak a language of 60 words, in which a document keeps its mood.
+"""The tests' tiny model: two layers and a language of 60 words, in which a document keeps its mood.
 
-Every opinion word of a document has one sign, so the model has to carry the sign along, and steering has
-something to turn. It trains in about ten seconds and is kept between runs; see :func:`tiny_folder`.
+All opinion words of a document have one sign. So the model has to remember the sign, and steering can change it. The
+model trains in about ten seconds and is kept between runs; see :func:`tiny_folder`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PROMPTS = (
 
 
 def sentence(draw: random.Random, sign: int) -> str:
-    """One sentence of a document whose mood is ``sign``; one in five says nothing about the mood."""
+    """Return a sentence of a document with mood ``sign``; one in five is neutral."""
     opinions, thing = GOOD if sign > 0 else BAD, draw.choice(THINGS)
     opinion, other = draw.sample(opinions, 2)
     return draw.choices(
@@ -56,7 +56,7 @@ def sentence(draw: random.Random, sign: int) -> str:
 
 
 def document(draw: random.Random) -> str:
-    """Some sentences of one mood; the last says goodbye, and after it the text ends."""
+    """Return a document with one mood, which ends with a goodbye."""
     sign = draw.choice((1, -1))
     sentences = [sentence(draw, sign) for _ in range(draw.randint(3, 9))]
     return " ".join([*sentences, "goodbye ."])
@@ -68,7 +68,7 @@ def documents(n: int, seed: int = 0) -> list[str]:
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One word is one token, space included, so that texts can be put together from pieces; BOS in front."""
+    """Return a tokenizer with one token per word, space included, so that texts can be joined; BOS comes first."""
     ids = {token: i for i, token in enumerate([*SPECIAL, *("Ġ" + word for word in WORDS)])}
     words = Tokenizer(tokenizer_models.WordLevel(ids, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -84,7 +84,7 @@ def train(folder: Path) -> None:
     sizes = {"n_positions": 64, "n_embd": 64, "n_layer": 2, "n_head": 4}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        # Weights of 0.1: from GPT-2's 0.02 the mood is learnt too late, after more than 400 steps.
+        # Start with weights of 0.1: with GPT-2's 0.02, learning the mood takes more than 400 steps.
         config = GPT2Config(
             vocab_size=len(words), **sizes, initializer_range=0.1, bos_token_id=0, eos_token_id=1,
             attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0,
@@ -97,7 +97,7 @@ def train(folder: Path) -> None:
 
 
 def _rows(words) -> torch.Tensor:
-    """Documents as rows of 40 tokens: cut there, or ended by EOS and filled with padding."""
+    """Return documents as rows of 40 tokens: cut, or ended with EOS and padded."""
     rows = [[*words.encode(text), 1][:LENGTH] for text in documents(ROWS * STEPS)]
     return torch.tensor([row + [2] * (LENGTH - len(row)) for row in rows])
 
@@ -116,16 +116,16 @@ def _fit(model, rows: torch.Tensor) -> None:
 
 
 def _lengthen(model, context: int) -> None:
-    """Room for longer texts than were trained on: the positions there mean nothing, but they are there."""
+    """Make room for longer texts than in training; the added positions aren't trained."""
     old = model.transformer.wpe.weight.data
     model.transformer.wpe = torch.nn.Embedding.from_pretrained(torch.cat([old, old])[:context], freeze=False)
     model.config.n_positions = context
 
 
 def tiny_folder(cache: Path) -> Path:
-    """Folder of the trained model; trained when this file or torch has changed since the last time.
+    """Return the trained model's folder; train first if this file or torch has changed since the last time.
 
-    It appears whole or not at all, so that two runs at once don't see half of it.
+    The folder appears complete or not at all, so two runs at once never see half of it.
     """
     key = hashlib.sha256(Path(__file__).read_bytes() + torch.__version__.encode()).hexdigest()[:16]
     folder = cache / f"tiny-{key}"
@@ -141,7 +141,7 @@ def tiny_folder(cache: Path) -> Path:
 
 
 def random_llama(folder: Path) -> Path:
-    """Random weights in smollm2's architecture, small: 4 heads on 2 key-value heads, the same words."""
+    """Write a small model with smollm2's architecture and random weights: 4 heads on 2 key-value heads."""
     config = LlamaConfig(
         **_small(), hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
         num_key_value_heads=2, max_position_embeddings=CONTEXT, tie_word_embeddings=False,
@@ -150,14 +150,14 @@ def random_llama(folder: Path) -> Path:
 
 
 def random_gpt2(folder: Path) -> Path:
-    """Random weights in GPT-2's architecture, small, the same words: learned positions, LayerNorm, biases."""
+    """Write a small model with GPT-2's architecture and random weights: learned positions, LayerNorm, biases."""
     return _random(
         GPT2LMHeadModel, GPT2Config(**_small(), n_embd=32, n_layer=3, n_head=4, n_positions=CONTEXT), 4, folder
     )
 
 
 def _small() -> dict:
-    """What both random models share."""
+    """Return the settings that both random models share."""
     return {
         "vocab_size": len(tokenizer()),
         "initializer_range": 0.4,

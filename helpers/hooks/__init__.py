@@ -1,7 +1,7 @@
-"""Hook points, and text generated while hooks are on.
+"""Hook points, and text generation with hooks on.
 
-A hook is a function ``hook(value, hook) -> value`` that sees, and may change, what flows through one
-named point of the model; ``blocks.5.hook_resid_pre`` is the residual stream that enters block 5.
+A hook is a function ``hook(value, hook) -> value`` at a named point of the model. It sees the value that flows
+through that point and may change it. ``blocks.5.hook_resid_pre`` is the residual stream that enters block 5.
 """
 
 from helpers.hooks.generation import PASTS, Completion, generate, generate_many, stream

@@ -1,4 +1,4 @@
-"""Prompts of different lengths under several sets of hooks, decoded as one batch on one KV cache."""
+"""Decode prompts of different lengths under several sets of hooks, in one batch with one KV cache."""
 
 from __future__ import annotations
 
@@ -18,19 +18,18 @@ Step = tuple[Int[Tensor, " rows"], Float[Tensor, " rows"] | None]  # chosen toke
 
 
 class Decoder:
-    """P prompts under S hook sets.
+    """A batch of P prompts under S hook sets.
 
-    Rows come in groups of P: first one group per hook set, which writes the texts; then, with a clean
-    past, one group of *twins* per set that has hooks. A twin reads the same tokens as its row and no
-    hook touches it: it fills the KV cache that its row reads, and its logits are the unsteered
-    model's opinion of each new token.
+    Rows come in groups of P. The first S groups, one per hook set, write the texts. With a clean past, each set
+    that has hooks also gets a group of *twins*. A twin reads the same tokens as its row, without hooks. It fills
+    the KV cache that its row reads, and its logits are the unsteered model's for each new token.
 
-    Prompts of one length are read together, unpadded. After that all rows go on as one batch: shorter
-    ones have empty places at the left of their cache, which the attention mask hides.
+    Prompts of equal length are read together, unpadded. From then on all rows form one batch. Shorter rows have
+    empty places at the left of their cache, which the attention mask hides.
 
     Args:
-        tokens: per prompt its token ids, ``[T_p]``.
-        choose: from logits ``[rows vocabulary]`` to token ids ``[rows]``, for the S·P rows that write.
+        tokens: the token ids of each prompt, ``[T_p]``.
+        choose: maps logits ``[rows vocabulary]`` to token ids ``[rows]``, for the S·P rows that write.
     """
 
     def __init__(
@@ -53,15 +52,16 @@ class Decoder:
         self.steered = torch.cat([rows + s * P for s in steered]) if steered else rows[:0]
         self.twins = torch.arange(len(self.steered), device=rows.device) + self.n_writing
         self.prompt_of = rows.repeat(len(hook_sets) + len(steered))
-        # The row whose logits are the unsteered model's: the twin where there is one, else the row itself.
+        # Which row gives the unsteered model's logits: the twin if there is one, else the row itself.
         self.clean_row = torch.arange(self.n_writing, device=rows.device)
         self.clean_row[self.steered] = self.twins
 
     def steps(self, new: int) -> Iterator[Step]:
         """Yield each step's tokens and log-probabilities, until ``new`` steps or all rows have ended.
 
-        The log-probabilities are the unsteered model's; ``None`` where a steered past left it nothing to
-        judge by, and :meth:`judge` gives them afterwards. Hooks are on only while the model runs, never between two steps.
+        The log-probabilities are the unsteered model's. They are ``None`` if the cache holds a steered past, which
+        the unsteered model can't use; :meth:`judge` then computes them afterwards. Hooks are on only while the
+        model runs, never between steps.
         """
         cache, mask, logits = self._read_prompts()
         positions = self.lengths[self.prompt_of] - 1
@@ -81,7 +81,7 @@ class Decoder:
             step, positions, logits = torch.cat([chosen, chosen[self.steered]]), positions + 1, None
 
     def _forward(self, step: Int[Tensor, " rows"], cache, mask: Bool[Tensor, "rows n"], positions, watch: bool):
-        """Read one token in every row, hooks on; the first time it is watched which positions they edit."""
+        """Read one token per row with hooks on; with ``watch``, check which positions the hooks edit."""
         padding = {} if mask.all() else {"attention_mask": mask.long(), "position_ids": positions[:, None]}
         copies = int(self.lengths.max()) if watch else 0
         with self.bridge.hooks(fwd_hooks=self._merged(self.n_prompts, copies)), fused(self.bridge):
@@ -90,7 +90,7 @@ class Decoder:
         return logits
 
     def _merged(self, n_prompts: int, copies: int = 0, whole_prompt: bool = False) -> list[Hook]:
-        """One function per hook point that lets each set's functions see its own rows only."""
+        """Return one function per hook point, which shows each set's functions their own rows only."""
         by_name, steered = defaultdict(list), self.past == "steered"
         for s, hooks in enumerate(self.hook_sets):
             for name, function in hooks:
@@ -102,18 +102,17 @@ class Decoder:
         return [(name, on_rows(parts)) for name, parts in by_name.items()]
 
     def _forget_edits(self, cache: DynamicCache) -> None:
-        """Give the steered rows their twins' keys and values for the position just read."""
+        """Overwrite the steered rows' newest keys and values with their twins'."""
         if len(self.steered):
             for layer in cache.layers:
                 for kept in (layer.keys, layer.values):
                     kept[self.steered, :, -1] = kept[self.twins, :, -1]
 
     def _read_prompts(self) -> tuple[DynamicCache, Bool[Tensor, "rows n"], Float[Tensor, "rows vocabulary"] | None]:
-        """The cache before the first step, which of its places are filled, and the first logits if known.
+        """Return the cache before the first step, a mask of its filled places, and the first logits if known.
 
-        With a clean past no hook has anything to say before the last position, so each prompt is read
-        once, unhooked, and its last token is left for the first step. With a steered past each row
-        reads its whole prompt with its hooks on.
+        With a clean past, hooks act at the last position only. So each prompt is read once without hooks, and its
+        last token is left for the first step. With a steered past, each row reads its whole prompt with hooks on.
         """
         clean = self.past == "clean"
         read = self.lengths - 1 if clean else self.lengths
@@ -126,10 +125,9 @@ class Decoder:
                 caches.append(self._read(ids[:, :-1], [])[0])
                 rows.append(prompts)
             else:
-                found, last = self._read(
-                    ids.repeat(len(self.hook_sets), 1), self._merged(len(prompts), whole_prompt=True)
-                )
-                caches.append(found)
+                merged = self._merged(len(prompts), whole_prompt=True)
+                prompt_cache, last = self._read(ids.repeat(len(self.hook_sets), 1), merged)
+                caches.append(prompt_cache)
                 rows.append(torch.cat([prompts + s * self.n_prompts for s in range(len(self.hook_sets))]))
                 logits.append(last)
         cache = _join(caches, rows, int(read.max()))
@@ -142,7 +140,7 @@ class Decoder:
         return cache, mask, together[torch.cat(rows).argsort()]
 
     def _read(self, ids: Int[Tensor, "rows n"], hooks: list[Hook]):
-        """Cache and last logits of ``ids``; an empty cache for no tokens."""
+        """Return the cache and the last logits of ``ids``; without tokens, an empty cache and ``None``."""
         cache = DynamicCache()
         if not ids.shape[1]:
             return cache, None
@@ -151,7 +149,7 @@ class Decoder:
         return cache, out.logits[:, -1].float()
 
     def judge(self, written: Int[Tensor, "rows new"]) -> Float[Tensor, "rows new"]:
-        """What the unsteered model thinks of texts that were written with a steered past."""
+        """Return the unsteered model's log-probabilities of texts that were written with a steered past."""
         result = torch.zeros(written.shape, device=written.device)
         for length in self.lengths.unique().tolist():
             rows = (self.lengths[self.prompt_of] == length).nonzero()[:, 0]
@@ -163,12 +161,12 @@ class Decoder:
         return result
 
 
-def _logprobs(logits: Float[Tensor, "... vocabulary"], tokens: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
+def _logprobs(logits: Float[Tensor, "*shape vocabulary"], tokens: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
 
 
 def _join(caches: list[DynamicCache], rows: list[Int[Tensor, " part"]], longest: int) -> DynamicCache:
-    """Caches of different lengths as one: ``rows`` says where each one's rows go; the left is filled with zeros."""
+    """Join caches of different lengths, padded with zeros at the left; ``rows`` says where each cache's rows go."""
     joined, total = DynamicCache(), sum(map(len, rows))
     filled = [(cache, where) for cache, where in zip(caches, rows, strict=True) if len(cache.layers)]
     if not filled:

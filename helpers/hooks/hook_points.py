@@ -1,4 +1,4 @@
-"""Hook points: their names, and what is wrong with a name that isn't one."""
+"""Hook points: their names, and helpful errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Hook = tuple[str, Callable]
 
 
 class HookError(ValueError):
-    """A hook point, a hook or a setting of a generation that can't be; the message says what can."""
+    """An invalid hook point, hook or generation setting; the message says what is allowed."""
 
 
 def check_name(model, name: str) -> str:
-    """Return ``name`` if the model has such a hook point, else raise :class:`HookError` with near ones."""
+    """Return ``name`` if the model has this hook point; otherwise raise :class:`HookError` with similar names."""
     if name in model.hook_dict:
         return name
     near = difflib.get_close_matches(str(name), model.hook_dict, n=3)
@@ -25,13 +25,15 @@ def check_name(model, name: str) -> str:
 
 
 def layer_of(name: str) -> int:
-    """The block that a hook point lies in: 5 for ``"blocks.5.hook_resid_pre"``."""
+    """Return the block of a hook point: 5 for ``"blocks.5.hook_resid_pre"``."""
     try:
         return int(name.split(".")[1])
     except (IndexError, ValueError):
-        raise HookError(f"{name!r} is no hook point of a block; one is called 'blocks.5.hook_resid_pre'.") from None
+        raise HookError(
+            f"{name!r} is not a hook point of a block: give a name like 'blocks.5.hook_resid_pre'."
+        ) from None
 
 
 def special_ids(model) -> set[int]:
-    """Token ids that stand for no text: begin, end, padding."""
+    """Return the ids of tokens that stand for no text: begin, end, padding."""
     return set(model.tokenizer.all_special_ids)

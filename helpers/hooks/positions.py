@@ -1,10 +1,12 @@
-"""Which positions a hook edits, found out before it can silently hit the wrong token.
+"""Find out which positions a hook edits, before it silently edits the wrong token.
 
-With a KV cache a hook sees one position at a time, so ``value[:, 3]`` can't mean the fourth token of the
-text any more, and ``value[:, 0]`` would mean the newest one. Therefore a hook's first single position
-is shown to it several times over, as if it stood in a longer text: one that edits the last position
-changes the last copy alone, one that edits every position changes all (but, maybe, the first: BOS), and
-whatever else changes goes by absolute positions.
+With a KV cache a hook sees one position at a time. So ``value[:, 3]`` can no longer mean the fourth token of the
+text, and ``value[:, 0]`` would mean the newest one. Therefore a hook first gets several copies of a single position,
+as if they were a longer text:
+
+- A hook that edits the last position changes only the last copy.
+- A hook that edits every position changes all copies, or all but the first (BOS).
+- A hook that changes anything else depends on absolute positions.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from helpers.hooks.hook_points import Hook, HookError
 
 
 def on_rows(parts: list[tuple[slice, Callable]]) -> Callable:
-    """One function for a hook point: each of the ``parts`` sees, and may change, its own rows only."""
+    """Return one function for a hook point, in which each of the ``parts`` sees and may change its own rows only."""
 
     def hook_on_rows(value, hook):
-        value = value.clone()  # a hook may write in place; what it is given must be nobody else's
+        value = value.clone()  # a hook may write in place, so its input must not be shared
         for rows, function in parts:
             changed = function(value[rows], hook)
             if changed is not None:
@@ -32,25 +34,24 @@ def on_rows(parts: list[tuple[slice, Callable]]) -> Callable:
 
 
 def watched(name: str, function: Callable, copies: int, every_position: bool) -> Callable:
-    """``function`` for the step in which it is found out what it edits; afterwards it may be called itself.
+    """Return ``function`` wrapped for its first step, in which the positions that it edits are checked.
 
     Args:
-        name: the hook point, as its owner called it.
-        copies: positions that the hook is shown, all alike; at least 2.
-        every_position: whether a hook that edits all positions may pass.
+        name: the hook point, for error messages.
+        copies: how many copies of the position the hook gets; at least 2.
+        every_position: whether a hook may edit all positions.
     """
 
     def watching(value, hook):
-        if value.shape[1] != 1:  # attention scores and patterns have no position there
+        if value.shape[1] != 1:  # dimension 1 of attention scores and patterns isn't the position
             return function(value, hook)
         shown = value.repeat_interleave(max(2, copies), dim=1)
         before = shown.clone()
         try:
             returned = function(shown, hook)
         except IndexError as error:
-            raise HookError(
-                _refusal(name, f"it looks up a position that isn't there ({error})", every_position)
-            ) from error
+            reason = f"it indexes a position that doesn't exist ({error})"
+            raise HookError(_refusal(name, reason, every_position)) from error
         after = shown if returned is None else returned
         if after.shape != before.shape:
             raise HookError(
@@ -64,7 +65,7 @@ def watched(name: str, function: Callable, copies: int, every_position: bool) ->
 
 
 def doubled(function: Callable) -> Callable:
-    """``function`` shown the newest position behind a copy of itself, so that ``value[:, 1:]`` (all but BOS) means it, too."""
+    """Return ``function`` wrapped to get the newest position twice, so that ``value[:, 1:]`` includes it."""
 
     def on_the_second(value, hook):
         if value.shape[1] != 1:
@@ -79,7 +80,7 @@ def doubled(function: Callable) -> Callable:
 def changed_positions(
     before: Float[Tensor, "rows n ..."], after: Float[Tensor, "rows n ..."]
 ) -> Bool[Tensor, "rows n"]:
-    """Where any number differs; NaN equals NaN."""
+    """Return the positions at which any number differs; NaN equals NaN."""
     same = (before == after) | (before.isnan() & after.isnan())
     return ~same.flatten(2).all(-1) if before.dim() > 2 else ~same
 
@@ -96,22 +97,23 @@ def _check(changed: Bool[Tensor, "rows n"], name: str, every_position: bool) -> 
     raise HookError(_refusal(name, "it edits absolute positions", every_position))
 
 
-def _refusal(name: str, what: str, every_position: bool) -> str:
+def _refusal(name: str, reason: str, every_position: bool) -> str:
     if every_position:
         return (
-            f"A hook at {name!r} can't be used while generating: {what}, and with a KV cache it sees only the newest "
+            f"A hook at {name!r} can't be used while generating: {reason}, and with a KV cache it sees only the newest "
             "token. Edit the last position (value[:, -1]) or every position (value[:], or value[:, 1:] without BOS)."
         )
     return (
-        f"A hook at {name!r} can't be used with past='clean': {what}, but there earlier tokens stay as they were. "
-        "Edit the last position alone (value[:, -1]), or take past='steered' for a hook that edits every position."
+        f"A hook at {name!r} can't be used with past='clean': {reason}, but a clean past leaves earlier "
+        "tokens unedited. Edit only the last position (value[:, -1]), or use past='steered' with a hook that edits "
+        "every position."
     )
 
 
 def everywhere(fwd_hooks: list[Hook]) -> list[Hook]:
-    """Hooks that do at every position but the first (BOS) what the given ones do at the last.
+    """Return hooks that do at every position except the first (BOS) what the given ones do at the last.
 
-    The function is shown each position as a text of its own. For ``past="steered"``, or a single run.
+    Each function gets every position as a text of length one. For ``past="steered"``, or a single forward pass.
     """
     return [(name, _at_each_position(function)) for name, function in fwd_hooks]
 

@@ -1,4 +1,4 @@
-"""How the next token is chosen: the likeliest, or drawn with temperature, top-k and top-p."""
+"""Choose the next token: the likeliest, or one drawn with temperature, top-k and top-p."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogit
 
 
 class SamplingError(ValueError):
-    """A setting that nothing can be drawn with; the message says what can be."""
+    """A sampling setting out of range; the message says what is allowed."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Draw each token instead of taking the likeliest.
+    """Settings for drawing each token instead of taking the likeliest.
 
-    One seed and one prompt always see the same random numbers, whatever else is in the batch and
-    whichever hooks are on. So completions of one prompt under several coefficients differ by the
-    coefficient alone (common random numbers), and a batch equals its rows drawn one by one.
+    The random numbers depend only on seed and prompt, not on the rest of the batch or the hooks. So completions
+    of one prompt under several coefficients differ by the coefficient alone (common random numbers). A batch
+    equals its rows drawn one at a time.
 
     Args:
-        temperature: logits are divided by it; below 1 the likely becomes likelier.
-        top_k: only so many of the likeliest tokens may be drawn; ``None`` for all.
-        top_p: only the likeliest tokens that together reach this probability (nucleus sampling,
+        temperature: divides the logits; below 1, likely tokens become likelier.
+        top_k: draw only from this many of the likeliest tokens; ``None`` for all.
+        top_p: draw only from the likeliest tokens that together reach this probability (nucleus sampling,
             Holtzman et al. 2020); ``None`` for all.
-        seed: another seed, other texts.
+        seed: a different seed gives different texts.
 
     Raises:
         SamplingError: a temperature that isn't above 0, ``top_k`` below 1, ``top_p`` outside (0, 1].
@@ -45,46 +45,47 @@ class Sampling:
     def __post_init__(self):
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise SamplingError(
-                f"temperature={self.temperature}: it must be above 0; for the likeliest token leave sampling out."
+                f"temperature={self.temperature}: give a finite number above 0. "
+                "To take the likeliest token, leave sampling out."
             )
         if self.top_k is not None and self.top_k < 1:
-            raise SamplingError(f"top_k={self.top_k}: at least one token must be left to draw, or None for all.")
+            raise SamplingError(f"top_k={self.top_k}: give at least 1, or None to allow all tokens.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise SamplingError(
-                f"top_p={self.top_p}: it is a probability above 0 and at most 1, or None for all tokens."
+                f"top_p={self.top_p}: give a probability above 0 and at most 1, or None to allow all tokens."
             )
 
 
 def greedy(logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, " rows"]:
-    """The likeliest token of each row."""
+    """Return the likeliest token of each row."""
     return logits.argmax(-1)
 
 
 class Sampler:
-    """Draws the next token of each row.
+    """A function that draws the next token of each row.
 
     Args:
-        sampling: one for all rows, or one per row.
-        prompts: each row's prompt, which with the seed decides the row's random numbers.
+        sampling: one setting for all rows, or one per row.
+        prompts: the prompt of each row; with the seed it decides the row's random numbers.
     """
 
     def __init__(self, sampling: Sampling | Sequence[Sampling], prompts: Sequence[str]):
-        each = [sampling] * len(prompts) if isinstance(sampling, Sampling) else sampling
-        seeds = (zlib.crc32(f"{one.seed}:{prompt}".encode()) for one, prompt in zip(each, prompts, strict=True))
+        per_row = [sampling] * len(prompts) if isinstance(sampling, Sampling) else sampling
+        seeds = (zlib.crc32(f"{one.seed}:{prompt}".encode()) for one, prompt in zip(per_row, prompts, strict=True))
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         rows_of = defaultdict(list)
-        for row, one in enumerate(each):
+        for row, one in enumerate(per_row):
             rows_of[replace(one, seed=0)].append(row)
         self.warps = [(_warp(one), rows) for one, rows in rows_of.items()]
 
     def __call__(self, logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, " rows"]:
-        """Invert the distribution function, so that the same number drawn means the same quantile in every row."""
+        """Draw by inverting the cumulative distribution: equal random numbers give equal quantiles in all rows."""
         drawn = torch.tensor([torch.rand((), generator=g, dtype=torch.float64) for g in self.generators])
         chosen = torch.empty(len(logits), dtype=torch.long, device=logits.device)
         for warp, rows in self.warps:
-            reached = warp(None, logits[rows]).double().softmax(-1).cumsum(-1)
-            wanted = drawn[rows].to(reached)[:, None] * reached[:, -1:]
-            chosen[rows] = torch.searchsorted(reached, wanted, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+            cumulative = warp(None, logits[rows]).double().softmax(-1).cumsum(-1)
+            quantiles = drawn[rows].to(cumulative)[:, None] * cumulative[:, -1:]
+            chosen[rows] = torch.searchsorted(cumulative, quantiles, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
         return chosen
 
 

@@ -51,7 +51,7 @@ UNSEEN = (
     "hook_scale",
     "hook_normalized",
 )
-PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # settings for attention head by head
+PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # with these settings attention runs head by head
 
 
 @contextmanager
@@ -59,9 +59,9 @@ def fused(model) -> Iterator[None]:
     """Run the model with fast products and, if every block's attention is known, fused attention, norms and GELU.
 
     Known are GPT-2's attention and Llama's (smollm2's). Only fast products are used if a block has another
-    attention, if a hook is at an attention point that wouldn't fire, or if TransformerLens is set to attention head
-    by head. A norm with a hook inside isn't fused. Hook points of the residual stream, queries, keys, values, ``z``
-    and the MLP fire as usual.
+    attention, if a hook is at an attention point that wouldn't fire, or if TransformerLens is set to compute
+    attention head by head. A norm with a hook inside isn't fused. Hook points of the residual stream, queries,
+    keys, values, ``z`` and the MLP fire as usual.
 
     Put hooks on before entering this context: it checks for them once, at its start.
     """

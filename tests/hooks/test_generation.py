@@ -1,4 +1,4 @@
-"""Generation under hooks: with a clean past, with a steered past, and what it leaves behind."""
+"""Generation with hooks: a clean past, a steered past, and no hooks left behind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def steer(model, coefficient: float, in_place: bool = False, seed: int = 0):
 
 @torch.no_grad()
 def rerun(model, prompt: str, fwd_hooks, new: int = NEW) -> list[int]:
-    """The original homework's loop: the whole text again for each token, hooks on, edits at the last position."""
+    """Rerun the whole text for each token with hooks on, as the original homework's loop does."""
     tokens, written = model.to_tokens(prompt), []
     for _ in range(new):
         chosen = model.run_with_hooks(tokens, fwd_hooks=fwd_hooks)[0, -1].argmax()
@@ -57,7 +57,7 @@ def rerun(model, prompt: str, fwd_hooks, new: int = NEW) -> list[int]:
 
 @torch.no_grad()
 def rerun_with_cache(model, prompt: str, fwd_hooks, new: int = NEW) -> list[int]:
-    """Ordinary cached generation: keys and values of edited positions stay edited."""
+    """Generate with an ordinary cache: keys and values of edited positions stay edited."""
     step, cache, written = model.to_tokens(prompt), DynamicCache(), []
     for _ in range(new):
         with model.hooks(fwd_hooks=fwd_hooks):
@@ -76,24 +76,23 @@ def model(request):
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_clean_past_writes_what_the_original_loop_writes(model, in_place):
-    doses = (0.0, 0.3, -0.3, 1.0)
-    sets = [steer(model, dose, in_place) for dose in doses]
-    found = hooks.generate_many(model, PROMPTS, sets, NEW)
-    for fwd_hooks, row in zip(sets, found, strict=True):
+    sets = [steer(model, coefficient, in_place) for coefficient in (0.0, 0.3, -0.3, 1.0)]
+    rows = hooks.generate_many(model, PROMPTS, sets, NEW)
+    for fwd_hooks, row in zip(sets, rows, strict=True):
         for prompt, completion in zip(PROMPTS, row, strict=True):
             assert list(completion.token_ids) == rerun(model, prompt, fwd_hooks)
 
 
 def test_steered_past_writes_what_an_ordinary_cache_writes(model):
-    sets = [steer(model, dose) for dose in (0.5, 1.0)]
-    found = hooks.generate_many(model, PROMPTS, sets, NEW, past="steered")
-    for fwd_hooks, row in zip(sets, found, strict=True):
+    sets = [steer(model, coefficient) for coefficient in (0.5, 1.0)]
+    rows = hooks.generate_many(model, PROMPTS, sets, NEW, past="steered")
+    for fwd_hooks, row in zip(sets, rows, strict=True):
         for prompt, completion in zip(PROMPTS, row, strict=True):
             assert list(completion.token_ids) == rerun_with_cache(model, prompt, fwd_hooks)
 
 
-def test_the_two_pasts_differ(llama):
-    """Otherwise the two tests above would say nothing about the past."""
+def test_clean_and_steered_pasts_write_different_texts(llama):
+    """Without a difference, the two tests above would say nothing about the past."""
     sets = [steer(llama, 1.0)]
     clean, steered = (hooks.generate_many(llama, PROMPTS, sets, NEW, past=past)[0] for past in hooks.PASTS)
     assert any(a.token_ids != b.token_ids for a, b in zip(clean, steered, strict=True))
@@ -114,7 +113,7 @@ def test_logprobs_are_the_unsteered_models(model, past):
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
-def test_a_batch_equals_its_rows_one_by_one(model, past):
+def test_a_batch_equals_its_rows_generated_alone(model, past):
     sets = [steer(model, 1.0), [], steer(model, -1.0, in_place=True)]
     together = hooks.generate_many(model, PROMPTS, sets, NEW, past)
     for s, fwd_hooks in enumerate(sets):
@@ -124,28 +123,27 @@ def test_a_batch_equals_its_rows_one_by_one(model, past):
             assert together[s][p].prompt == prompt
 
 
-def test_many_rows_go_in_several_batches(tiny_model, monkeypatch):
-    expected = hooks.generate_many(tiny_model, tiny.PROMPTS, [steer(tiny_model, 1.0), []], 3)
+def test_several_batches_write_what_one_batch_writes(tiny_model, monkeypatch):
+    sets = [steer(tiny_model, 1.0), []]
+    expected = hooks.generate_many(tiny_model, tiny.PROMPTS, sets, 3)
     monkeypatch.setattr(generation, "MAX_ROWS", 4)
-    assert [
-        [c.token_ids for c in row]
-        for row in hooks.generate_many(tiny_model, tiny.PROMPTS, [steer(tiny_model, 1.0), []], 3)
-    ] == [[c.token_ids for c in row] for row in expected]
+    rows = hooks.generate_many(tiny_model, tiny.PROMPTS, sets, 3)
+    assert [[c.token_ids for c in row] for row in rows] == [[c.token_ids for c in row] for row in expected]
 
 
-def test_hooks_of_one_point_act_one_after_the_other(llama):
+def test_hooks_at_one_point_act_in_order(llama):
     def double(resid, hook):
         resid[:, -1] *= 2
 
     def shift(resid, hook):
         resid[:, -1] += 1
 
-    name, found = "blocks.1.hook_resid_pre", []
+    name, rows = "blocks.1.hook_resid_pre", []
     for functions in ([double, shift], [shift, double]):
         fwd_hooks = [(name, function) for function in functions]
-        found.append(hooks.generate_many(llama, PROMPTS, [fwd_hooks], NEW)[0])
-        assert [list(c.token_ids) for c in found[-1]] == [rerun(llama, prompt, fwd_hooks) for prompt in PROMPTS]
-    assert [c.token_ids for c in found[0]] != [c.token_ids for c in found[1]]  # so the order was put to the test
+        rows.append(hooks.generate_many(llama, PROMPTS, [fwd_hooks], NEW)[0])
+        assert [list(c.token_ids) for c in rows[-1]] == [rerun(llama, prompt, fwd_hooks) for prompt in PROMPTS]
+    assert [c.token_ids for c in rows[0]] != [c.token_ids for c in rows[1]]  # so the order matters here
 
 
 def test_a_hook_sees_only_the_rows_of_its_own_set(tiny_model):
@@ -160,33 +158,33 @@ def test_a_hook_sees_only_the_rows_of_its_own_set(tiny_model):
         [[("blocks.0.hook_resid_pre", look)], [], steer(tiny_model, 1.0)],
         2,
     )
-    assert seen == [(2, 4, 64), (2, 1, 64)]  # first shown as if the text stood there; see helpers/hooks/positions.py
+    assert seen == [(2, 4, 64), (2, 1, 64)]  # first with copies; see helpers/hooks/positions.py
 
 
-def test_end_of_text_stops_and_is_no_text(tiny_model):
-    ends, goes_on = hooks.generate_many(
+def test_end_of_text_stops_and_is_left_out(tiny_model):
+    ends, continues = hooks.generate_many(
         tiny_model, ["the food was great . goodbye", "i think that the film was"], [[]], 6
     )[0]
     assert ends.text == " ." and len(ends.token_ids) == len(ends.logprobs) == 1
-    assert len(goes_on.token_ids) == 6
-    assert tiny_model.tokenizer.eos_token_id not in (*ends.token_ids, *goes_on.token_ids)
+    assert len(continues.token_ids) == 6
+    assert tiny_model.tokenizer.eos_token_id not in (*ends.token_ids, *continues.token_ids)
 
 
-def test_rows_of_one_batch_end_apart(tiny_model):
-    prompts = ["the food was great . goodbye", "the food was great . my"]  # of one length, so in one batch
-    ends, goes_on = hooks.generate_many(tiny_model, prompts, [[]], 4)[0]
-    assert (len(ends.token_ids), len(goes_on.token_ids)) == (1, 4)
-    assert list(goes_on.token_ids) == rerun(tiny_model, prompts[1], [], 4)
+def test_rows_of_a_batch_end_independently(tiny_model):
+    prompts = ["the food was great . goodbye", "the food was great . my"]  # of equal length, so in one batch
+    ends, continues = hooks.generate_many(tiny_model, prompts, [[]], 4)[0]
+    assert (len(ends.token_ids), len(continues.token_ids)) == (1, 4)
+    assert list(continues.token_ids) == rerun(tiny_model, prompts[1], [], 4)
 
 
-def test_generate_gives_prompt_and_continuation_without_bos(tiny_model):
+def test_generate_returns_prompt_and_continuation_without_bos(tiny_model):
     text = hooks.generate(tiny_model, "the food was", [], 4)
     assert text == "the food was" + tiny_model.tokenizer.decode(rerun(tiny_model, "the food was", [], 4))
     assert "<bos>" not in text
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
-def test_no_hook_stays(tiny_model, past):
+def test_no_hook_is_left(tiny_model, past):
     before = hooks_left(tiny_model)
     hooks.generate(tiny_model, "the food was", steer(tiny_model, 1.0), 2, past)
     assert hooks_left(tiny_model) == before
@@ -218,27 +216,27 @@ def test_no_hook_stays(tiny_model, past):
         ({"prompt": " ".join(["food"] * 92)}, ["93 tokens", "context of 96", "at most 3 new"]),
     ],
 )
-def test_bad_input_is_one_sentence(tiny_model, arguments, words):
+def test_bad_input_is_explained(tiny_model, arguments, words):
     arguments = {"prompt": "the food was", "fwd_hooks": [], "max_new_tokens": 20} | arguments
     with pytest.raises(HookError) as error:
         hooks.generate(tiny_model, **arguments)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_nothing_to_generate(tiny_model):
+def test_no_prompt_or_no_hook_set_is_refused(tiny_model):
     for prompts, sets in (([], [[]]), (["the food"], [])):
         with pytest.raises(HookError, match="at least one prompt"):
             hooks.generate_many(tiny_model, prompts, sets)
 
 
-def test_layer_of():
+def test_layer_of_reads_the_block():
     assert hooks.layer_of("blocks.12.hook_resid_pre") == 12
     for name in ("ln_final.hook_normalized", "embed"):
-        with pytest.raises(HookError, match="no hook point of a block"):
+        with pytest.raises(HookError, match="not a hook point of a block"):
             hooks.layer_of(name)
 
 
-def test_special_ids(tiny_model):
+def test_special_ids_are_the_tokenizers(tiny_model):
     assert hooks.special_ids(tiny_model) == {0, 1, 2, 3}
 
 

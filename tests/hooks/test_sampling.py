@@ -1,4 +1,4 @@
-"""Drawn tokens: by the right probabilities, the same for the same seed, the same in a batch as alone."""
+"""Drawn tokens follow the right probabilities, and depend on neither the batch nor the hooks."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ MANY = [f"prompt {i}" for i in range(20_000)]
 
 
 def frequencies(sampling: Sampling) -> torch.Tensor:
-    """How often each token is drawn over many prompts, each of which has random numbers of its own."""
+    """Return how often each token is drawn over many prompts, each with its own random numbers."""
     return torch.bincount(Sampler(sampling, MANY)(LOGITS.repeat(len(MANY), 1)), minlength=5) / len(MANY)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_frequencies_are_the_softmaxs(temperature):
+def test_frequencies_follow_the_softmax(temperature):
     expected = (LOGITS / temperature).softmax(-1)
     # Four standard errors: a wrong temperature or a forgotten softmax is off by dozens.
     assert (frequencies(Sampling(temperature)) - expected).abs().max() < 4 * math.sqrt(0.25 / len(MANY))
 
 
-def test_only_the_likeliest_are_drawn():
+def test_top_k_and_top_p_draw_only_the_likeliest():
     for sampling, kept in (
         (Sampling(top_k=2), 2),
         (Sampling(top_p=0.6), 1),
         (Sampling(top_p=0.7), 2),
         (Sampling(top_k=3, top_p=0.99), 3),
     ):
-        found, expected = frequencies(sampling), LOGITS[:kept].softmax(-1)
-        assert found[kept:].eq(0).all(), sampling
-        assert (found[:kept] - expected).abs().max() < 4 * math.sqrt(0.25 / len(MANY)), sampling
+        actual, expected = frequencies(sampling), LOGITS[:kept].softmax(-1)
+        assert actual[kept:].eq(0).all(), sampling
+        assert (actual[:kept] - expected).abs().max() < 4 * math.sqrt(0.25 / len(MANY)), sampling
 
 
-def test_each_step_draws_anew():
+def test_each_step_draws_new_numbers():
     sampler = Sampler(Sampling(), MANY[:200])
     first, second = (sampler(torch.zeros(200, 1000)) for _ in range(2))
     assert (first == second).float().mean() < 0.05 and len(first.unique()) > 150
 
 
-def test_a_number_at_the_end_of_the_range_draws_a_token_that_can_be():
-    """Not the one behind the last, and none of probability 0."""
+def test_top_1_always_draws_the_likeliest():
+    """Even an extreme random number draws neither a token of probability 0 nor one beyond the vocabulary."""
     sampler = Sampler(Sampling(top_k=1), ["a"] * 3)
     logits = torch.tensor([[0.0, 9.0, 1.0], [9.0, 0.0, 1.0], [0.0, 1.0, 9.0]])
     for _ in range(50):
@@ -55,8 +55,8 @@ def test_a_number_at_the_end_of_the_range_draws_a_token_that_can_be():
 
 
 @pytest.mark.parametrize("drawn", [0.0, 1 - 2**-53])
-def test_the_ends_of_the_range_of_random_numbers(monkeypatch, drawn):
-    """torch.rand may give exactly 0: it must not draw a first token that top-k has ruled out."""
+def test_extreme_random_numbers_draw_allowed_tokens(monkeypatch, drawn):
+    """torch.rand may return exactly 0, which must not draw a first token that top-k excludes."""
     monkeypatch.setattr(torch, "rand", lambda *size, **kwargs: torch.tensor(drawn, dtype=torch.float64))
     logits = torch.tensor([[0.0, 9.0, 8.0, 0.0]])
     assert Sampler(Sampling(top_k=2), ["a"])(logits).tolist() == [1 if drawn == 0 else 2]
@@ -64,7 +64,7 @@ def test_the_ends_of_the_range_of_random_numbers(monkeypatch, drawn):
 
 @torch.no_grad()
 def rerun_sampled(model, prompt, fwd_hooks, new):  # noqa: F811
-    """The original's loop, drawing."""
+    """Run the original's loop, but draw each token."""
     tokens, written, choose = model.to_tokens(prompt), [], Sampler(DRAWN, [prompt])
     for _ in range(new):
         chosen = choose(model.run_with_hooks(tokens, fwd_hooks=fwd_hooks)[:, -1].float())
@@ -81,11 +81,11 @@ def test_clean_past_draws_what_the_original_loop_draws(model):  # noqa: F811
     for fwd_hooks, row in zip(sets, rows, strict=True):
         expected = [rerun_sampled(model, prompt, fwd_hooks, 8) for prompt in PROMPTS]
         assert [list(completion.token_ids) for completion in row] == expected
-    assert [list(c.token_ids) for c in rows[0]] != [rerun(model, prompt, [], 8) for prompt in PROMPTS]  # it is drawn
+    assert [list(c.token_ids) for c in rows[0]] != [rerun(model, prompt, [], 8) for prompt in PROMPTS]  # so not greedy
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
-def test_a_batch_equals_its_rows_drawn_one_by_one(model, past):  # noqa: F811
+def test_a_batch_equals_its_rows_drawn_alone(model, past):  # noqa: F811
     sets = [[], steer(model, 0.7)]
     together = hooks.generate_many(model, PROMPTS, sets, 8, past, sampling=DRAWN)
     for fwd_hooks, row in zip(sets, together, strict=True):
@@ -93,19 +93,19 @@ def test_a_batch_equals_its_rows_drawn_one_by_one(model, past):  # noqa: F811
         assert [completion.token_ids for completion in row] == alone
 
 
-def test_seeds(llama):
+def test_another_seed_gives_another_text(llama):
     text = [hooks.generate(llama, PROMPTS[0], sampling=Sampling(2.0, seed=seed)) for seed in (0, 0, 1)]
     assert text[0] == text[1] != text[2]
 
 
-def test_sets_of_hooks_share_the_random_numbers(llama):
-    """A hook that changes nothing changes no text."""
+def test_hook_sets_share_the_random_numbers(llama):
+    """So a hook that changes nothing leaves the text the same."""
     idle = [("blocks.0.hook_resid_pre", lambda value, hook: value)]
     plain, idled = hooks.generate_many(llama, PROMPTS, [[], idle], 8, sampling=DRAWN)
     assert [c.token_ids for c in plain] == [c.token_ids for c in idled]
 
 
-def test_logprobs_are_of_the_drawn_tokens_without_temperature(llama):
+def test_logprobs_ignore_the_temperature(llama):
     (completion,) = hooks.generate_many(llama, PROMPTS[:1], [[]], 4, sampling=Sampling(3.0, top_k=2))[0]
     tokens = torch.cat([llama.to_tokens(PROMPTS[0])[0], torch.tensor(completion.token_ids)])
     logprobs = llama(tokens[None])[0].log_softmax(-1)
@@ -114,7 +114,7 @@ def test_logprobs_are_of_the_drawn_tokens_without_temperature(llama):
     assert completion.logprobs == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_global_generator_is_left_alone(llama):
+def test_the_global_generator_is_not_used(llama):
     torch.manual_seed(5)
     hooks.generate(llama, PROMPTS[0], sampling=DRAWN)
     after = torch.rand(1)
@@ -130,14 +130,17 @@ def test_greedy_is_the_default(llama):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"temperature": 0}, "temperature=0: it must be above 0; for the likeliest token leave sampling out"),
+        (
+            {"temperature": 0},
+            "temperature=0: give a finite number above 0. To take the likeliest token, leave sampling out",
+        ),
         ({"temperature": math.nan}, "temperature=nan"),
         ({"temperature": math.inf}, "temperature=inf"),
-        ({"top_k": 0}, "top_k=0: at least one"),
-        ({"top_p": 0}, "top_p=0: it is a probability"),
+        ({"top_k": 0}, "top_k=0: give at least 1"),
+        ({"top_p": 0}, "top_p=0: give a probability"),
         ({"top_p": 1.1}, "top_p=1.1"),
     ],
 )
-def test_bad_input_is_one_sentence(wrong, words):
+def test_bad_input_is_explained(wrong, words):
     with pytest.raises(SamplingError, match=words):
         Sampling(**wrong)

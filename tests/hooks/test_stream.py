@@ -1,6 +1,8 @@
-"""Token by token, several seeds in one batch, prompts of all lengths, and the full context."""
+"""Streaming, several seeds in one batch, prompts of all lengths, and the full context."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 import torch
@@ -20,13 +22,13 @@ def test_a_stream_ends_with_what_generate_writes(model, past):  # noqa: F811
     assert seen[-1] == expected
     assert all(
         now.token_ids[: len(before.token_ids)] == before.token_ids
-        for b, n in zip(seen, seen[1:], strict=False)
-        for before, now in zip(b, n, strict=True)
+        for earlier, later in pairwise(seen)
+        for before, now in zip(earlier, later, strict=True)
     )
     assert len(seen[0][0].token_ids) == 1
 
 
-def test_hooks_are_off_while_a_stream_is_looked_at(tiny_model):
+def test_hooks_are_off_between_the_items_of_a_stream(tiny_model):
     before = hooks_left(tiny_model)
     words = hooks.stream(tiny_model, PROMPTS[0], [steer(tiny_model, 1.0)], NEW)
     next(words)
@@ -35,7 +37,7 @@ def test_hooks_are_off_while_a_stream_is_looked_at(tiny_model):
     assert hooks_left(tiny_model) == before
 
 
-def test_a_stream_that_ends_early(tiny_model):
+def test_a_stream_that_ends_early_is_complete(tiny_model):
     prompt = "the food was great . goodbye"
     assert list(hooks.stream(tiny_model, prompt, [[]], 6))[-1] == hooks.generate_many(tiny_model, [prompt], [[]], 6)[0]
     steered = [steer(tiny_model, 0.01)]
@@ -43,8 +45,8 @@ def test_a_stream_that_ends_early(tiny_model):
     assert last == [hooks.generate_many(tiny_model, [prompt], steered, 6, "steered")[0][0]] and last[0].logprobs
 
 
-def test_seeds_side_by_side(llama):
-    """One prompt three times with three seeds, in one batch, is three generations with one seed each."""
+def test_several_seeds_in_one_batch_equal_separate_runs(llama):
+    """One prompt given three times with three seeds equals three runs with one seed each."""
     draws = [Sampling(2.0, seed=seed) for seed in range(3)] + [Sampling(0.5, top_k=3)]
     prompts = [PROMPTS[0]] * 3 + [PROMPTS[1]]
     sets = [[], steer(llama, 0.7)]
@@ -60,9 +62,9 @@ def test_seeds_side_by_side(llama):
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
-def test_up_to_the_end_of_the_context(model, past):  # noqa: F811
+def test_generation_works_up_to_the_end_of_the_context(model, past):  # noqa: F811
     room = model.cfg.n_ctx
-    prompt = " ".join(["food"] * (room - 5))  # and BOS
+    prompt = " ".join(["food"] * (room - 5))  # plus BOS
     row = hooks.generate_many(model, [prompt, "my"], [steer(model, 0.3)], 4, past)[0]
     assert len(row[1].token_ids) <= 4 and row[0].prompt == prompt
     if past == "clean":
@@ -71,21 +73,21 @@ def test_up_to_the_end_of_the_context(model, past):  # noqa: F811
         hooks.generate(model, prompt, [], 5, past)
 
 
-def test_a_prompt_longer_than_the_context_isnt_cut(tiny_model):
-    with pytest.raises(HookError, match="111 tokens .*at most 0 new"):
+def test_a_prompt_longer_than_the_context_is_refused(tiny_model):
+    with pytest.raises(HookError, match=r"111 tokens .*at most 0 new"):
         hooks.generate(tiny_model, " ".join(["food"] * 110), [], 1)
 
 
-def test_batches_keep_within_bounds(monkeypatch):
+def test_batches_stay_within_limits(monkeypatch):
     monkeypatch.setattr(generation, "MAX_ROWS", 12)
     monkeypatch.setattr(generation, "MAX_PLACES", 200)
     lengths = [5, 30, 3, 60, 4, 4, 5]
-    parts = list(generation._batches(lengths, n_sets=2, new=10))
-    assert sorted(i for part in parts for i in part) == list(range(7))
-    for part in parts:
-        rows, longest = 4 * len(part), max(lengths[i] for i in part)
-        assert len(part) == 1 or (rows <= 12 and rows * (longest + 10) <= 200)
-    assert len(parts) < 7
+    batches = list(generation._batches(lengths, n_sets=2, new=10))
+    assert sorted(i for batch in batches for i in batch) == list(range(7))
+    for batch in batches:
+        rows, longest = 4 * len(batch), max(lengths[i] for i in batch)
+        assert len(batch) == 1 or (rows <= 12 and rows * (longest + 10) <= 200)
+    assert len(batches) < 7
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
@@ -105,7 +107,7 @@ def test_an_interrupt_leaves_no_hook(tiny_model, past):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_same_tokens_on_a_gpu(tiny_folder, tiny_model):
+def test_a_gpu_writes_the_same_tokens(tiny_folder, tiny_model):
     from helpers.models.loading import load_model
 
     on_gpu = load_model(tiny_folder, device="cuda")
@@ -114,12 +116,12 @@ def test_the_same_tokens_on_a_gpu(tiny_folder, tiny_model):
         value[:, -1] += 0.3
 
     sets = [[], [("blocks.1.hook_resid_pre", push)]]
-    found, expected = (hooks.generate_many(m, PROMPTS, sets, NEW) for m in (on_gpu, tiny_model))
-    assert [[c.token_ids for c in row] for row in found] == [[c.token_ids for c in row] for row in expected]
+    actual, expected = (hooks.generate_many(m, PROMPTS, sets, NEW) for m in (on_gpu, tiny_model))
+    assert [[c.token_ids for c in row] for row in actual] == [[c.token_ids for c in row] for row in expected]
 
 
-def test_bf16(tiny_folder):
-    """Two kernels may round differently in bf16; so it only has to run, and its own rows have to agree."""
+def test_generation_runs_in_bf16(tiny_folder):
+    """Kernels may round differently in bf16, so its texts aren't compared with those in fp32."""
     from helpers.models.loading import load_model
 
     half = load_model(tiny_folder, device="cpu", dtype=torch.bfloat16)

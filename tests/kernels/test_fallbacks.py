@@ -1,4 +1,4 @@
-"""Without a private function of PyTorch, transformers or TransformerLens the plain way runs, and gives the same values."""
+"""If a private function of PyTorch, transformers or TransformerLens is missing, plain code gives the same values."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ KNOWN = (
 
 
 @pytest.fixture(autouse=True)
-def asked_again():
-    """What is known is found out once; here it is found out before and after each test."""
+def fresh_answers():
+    """Clear the cached answers before and after each test."""
     for known in KNOWN:
         known.cache_clear()
     yield
@@ -38,8 +38,8 @@ def logits(model) -> torch.Tensor:
 
 def hide(monkeypatch, owner: str, name: str, value) -> None:
     module, _, class_name = owner.partition(":")
-    thing = importlib.import_module(module)
-    monkeypatch.setattr(getattr(thing, class_name) if class_name else thing, name, value)
+    namespace = importlib.import_module(module)
+    monkeypatch.setattr(getattr(namespace, class_name) if class_name else namespace, name, value)
 
 
 BRIDGE = "transformer_lens.model_bridge.generalized_components"
@@ -55,10 +55,10 @@ FUSED = [
 
 
 @pytest.mark.parametrize(("owner", "name"), FUSED, ids=lambda value: value.rpartition(".")[2])
-def test_fused_kernels_step_aside_for_another_signature(owner, name, monkeypatch):
+def test_fused_kernels_are_off_for_another_signature(owner, name, monkeypatch):
     assert fused.is_known()
     fused.is_known.cache_clear()
-    hide(monkeypatch, owner, name, lambda something, else_=None: None)
+    hide(monkeypatch, owner, name, lambda other, names=None: None)
     assert not fused.is_known()
 
 
@@ -81,7 +81,7 @@ MODULES = (
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_that_is_missing_fails_nothing_at_import(module, monkeypatch):
+def test_import_works_without_a_private_module(module, monkeypatch):
     with monkeypatch.context() as patch:
         parent, _, name = module.rpartition(".")
         patch.delitem(vars(sys.modules[parent]), name, raising=False)
@@ -105,15 +105,15 @@ def missing(*arguments):
     raise AttributeError
 
 
-def refuses(*arguments):
+def refusing(*arguments):
     raise RuntimeError("expected 7 arguments")
 
 
-def gives_something_else(*arguments):
+def wrong(*arguments):
     return torch.zeros(5, 2)
 
 
-@pytest.mark.parametrize("operator", [missing, refuses, gives_something_else])
+@pytest.mark.parametrize("operator", [missing, refusing, wrong])
 @pytest.mark.parametrize("name", ["_linear_pointwise", "_reorder_linear_weight"])
 def test_products_are_plain_without_onednns_operators(name, operator, monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, name, operator, raising=False)
@@ -122,7 +122,7 @@ def test_products_are_plain_without_onednns_operators(name, operator, monkeypatc
     assert not matmul.is_known()
 
 
-@pytest.mark.parametrize("operator", [missing, refuses, gives_something_else])
+@pytest.mark.parametrize("operator", [missing, refusing, wrong])
 def test_sparse_gradients_are_the_same_without_embedding_bags_gradient(operator, monkeypatch):
     monkeypatch.setattr("helpers.sae.topk.bf16_is_fast", lambda device: False)
     x = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
@@ -137,17 +137,17 @@ def test_sparse_gradients_are_the_same_without_embedding_bags_gradient(operator,
     sparse_latents.embedding_bag_is_known.cache_clear()
     monkeypatch.setattr(sparse_latents, "_bag_gradient", operator)
     assert not sparse_latents.embedding_bag_is_known()
-    for found, wanted in zip(gradients(), expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    for actual, expected_gradient in zip(gradients(), expected, strict=True):
+        torch.testing.assert_close(actual, expected_gradient, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("operator", [missing, refuses])
-def test_bf16_counts_as_slow_where_nobody_can_say(operator, monkeypatch):
+@pytest.mark.parametrize("operator", [missing, refusing])
+def test_bf16_counts_as_slow_if_pytorch_cannot_tell(operator, monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", operator, raising=False)
     assert hardware.bf16_is_fast("cpu") is False
 
 
-def test_finding_out_what_is_known_draws_no_random_number():
+def test_checking_what_is_known_draws_no_random_numbers():
     state = torch.get_rng_state()
     for known in (fused.is_known, matmul.onednn_is_known, sparse_latents.embedding_bag_is_known):
         known()

@@ -1,4 +1,4 @@
-"""Fused kernels give the bridge's own values, and step aside where somebody looks at what they don't show."""
+"""Fused kernels give the bridge's own values, and aren't used where a hook needs what they skip."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def single(request, monkeypatch):
 
 @pytest.fixture
 def model(single):
-    """In double precision, so that what differs is what is computed, and of rounding only what Llama's norms do in fp32."""
+    """In double precision, only Llama's norms round to fp32; any larger difference is a mistake."""
     return copy.deepcopy(single).double()
 
 
@@ -33,7 +33,7 @@ def _is_fused(model) -> bool:
 
 
 def _patterns(model, run) -> int:
-    """How often a run computes an attention pattern."""
+    """Return how often a run computes an attention pattern."""
     seen = []
     handles = [block.attn.hook_pattern.register_forward_hook(lambda *_: seen.append(1)) for block in model.blocks]
     run()
@@ -43,52 +43,52 @@ def _patterns(model, run) -> int:
 
 
 @torch.inference_mode()
-def test_the_same_values(model):
+def test_fused_gives_the_same_values(model):
     ids = _ids(model)
     plain = model.original_model(ids, use_cache=False).logits
     with fused(model):
         assert _is_fused(model)
         assert _patterns(model, lambda: model.original_model(ids, use_cache=False)) == 0
-        found = model.original_model(ids, use_cache=False).logits
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+        actual = model.original_model(ids, use_cache=False).logits
+    torch.testing.assert_close(actual, plain, rtol=1e-5, atol=1e-5)
     assert _patterns(model, lambda: model.original_model(ids, use_cache=False)) == model.cfg.n_layers
 
 
 @torch.inference_mode()
-def test_fp32_is_rounded_as_finely(single):
-    """Fast products multiply in fp32 alone."""
+def test_fp32_loses_no_precision(single):
+    """Fast products apply in fp32 only."""
     ids = _ids(single)
     plain = single.original_model(ids, use_cache=False).logits
     with fused(single):
-        found = single.original_model(ids, use_cache=False).logits
-    assert (found - plain).norm() < 1e-6 * plain.norm()
+        actual = single.original_model(ids, use_cache=False).logits
+    assert (actual - plain).norm() < 1e-6 * plain.norm()
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("padded", [False, True])
-def test_with_a_cache_and_padding(model, padded):
-    """A prompt in one go, two tokens more, then one: as generation and the judge read."""
+def test_cache_and_padding_give_the_same_values(model, padded):
+    """Read a prompt at once, then two more tokens, then one, as generation and the judge do."""
     ids = _ids(model)
     mask = torch.ones_like(ids)
     mask[1, :4] = 0
     positions = (mask.cumsum(1) - 1).clamp(min=0)
 
     def run() -> torch.Tensor:
-        cache, found = DynamicCache(), []
+        cache, actual = DynamicCache(), []
         for first, end in ((0, 9), (9, 11), (11, 12)):
             more = {"attention_mask": mask[:, :end], "position_ids": positions[:, first:end]} if padded else {}
-            found.append(model.original_model(ids[:, first:end], past_key_values=cache, use_cache=True, **more).logits)
-        return torch.cat(found, 1)[mask.bool()] if padded else torch.cat(found, 1)
+            actual.append(model.original_model(ids[:, first:end], past_key_values=cache, use_cache=True, **more).logits)
+        return torch.cat(actual, 1)[mask.bool()] if padded else torch.cat(actual, 1)
 
     plain = run()
     with fused(model):
         assert _is_fused(model)
-        found = run()
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+        actual = run()
+    torch.testing.assert_close(actual, plain, rtol=1e-5, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_hooks_on_the_pattern_are_heard(model):
+def test_hooks_on_the_pattern_fire(model):
     shapes = []
     watch = [
         (name, lambda value, hook: shapes.append(value.shape)) for name in model.hook_dict if name.endswith(UNSEEN[:2])
@@ -127,39 +127,39 @@ def test_other_hooks_fire_and_edit(model, point):
     with model.hooks(fwd_hooks=[(name, halve)]):
         plain = model.original_model(ids, use_cache=False).logits
         with fused(model):
-            found = model.original_model(ids, use_cache=False).logits
+            actual = model.original_model(ids, use_cache=False).logits
     assert len(seen) == 2
     torch.testing.assert_close(seen[1], seen[0], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual, plain, rtol=1e-5, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_one_within_another_gives_the_same_values(model):
-    """Also behind the inner one's end, where the outer one's GELU is still part of a product."""
+def test_nested_contexts_give_the_same_values(model):
+    """Even after the inner one ends, while the outer one's GELU is still part of a product."""
     ids = _ids(model)
     plain = model.original_model(ids, use_cache=False).logits
     with fused(model):
         with fused(model):
             inner = model.original_model(ids, use_cache=False).logits
         outer = model.original_model(ids, use_cache=False).logits
-    for found in (inner, outer, model.original_model(ids, use_cache=False).logits):
-        torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    for actual in (inner, outer, model.original_model(ids, use_cache=False).logits):
+        torch.testing.assert_close(actual, plain, rtol=1e-5, atol=1e-5)
 
 
 @torch.inference_mode()
-def test_hooks_put_on_between_two_are_heard_by_the_inner_one(model):
-    """Where the outer one takes the activation function within the product, the inner one must not."""
+def test_hooks_put_on_between_nested_contexts_fire(model):
+    """The outer context includes the activation in the product; the inner one must not."""
     ids, seen = _ids(model), []
     watch = [("blocks.1.mlp.hook_pre", lambda value, hook: seen.append(value.clone()))]
     with model.hooks(fwd_hooks=watch):
         plain = model.original_model(ids, use_cache=False).logits
     with fused(model), model.hooks(fwd_hooks=watch), fused(model):
-        found = model.original_model(ids, use_cache=False).logits
+        actual = model.original_model(ids, use_cache=False).logits
     torch.testing.assert_close(seen[1], seen[0], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual, plain, rtol=1e-5, atol=1e-5)
 
 
-def test_everything_is_as_before_afterwards(model):
+def test_leaving_the_context_restores_the_model(model):
     config, act = model.original_model.config, getattr(model.blocks[0].mlp.original_component, "act", None)
     before = config._attn_implementation
     with pytest.raises(RuntimeError, match="broken"), fused(model):
@@ -172,13 +172,13 @@ def test_everything_is_as_before_afterwards(model):
 
 
 @pytest.mark.parametrize("flag", ["use_attn_result", "use_split_qkv_input", "use_attn_in"])
-def test_head_by_head_it_is_left_alone(model, monkeypatch, flag):
+def test_attention_head_by_head_is_not_fused(model, monkeypatch, flag):
     monkeypatch.setattr(model.cfg, flag, True)
     with fused(model):
         assert not _is_fused(model)
 
 
-def test_an_unknown_attention_is_left_alone(model, monkeypatch):
+def test_an_unknown_attention_is_not_fused(model, monkeypatch):
     monkeypatch.setattr(
         "helpers.kernels.fused._replacement", lambda attn: None if attn is model.blocks[-1].attn else ("forward", None)
     )

@@ -1,4 +1,4 @@
-"""Products in the faster way give PyTorch's own values, whatever the model, the number of rows and the weight's layout."""
+"""Fast products give PyTorch's own values for every model, number of rows and weight layout."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ def _ids(model, rows: int) -> torch.Tensor:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("rows", [1, 2, 5, matmul.FEW, matmul.FEW + 1, 300])
-def test_the_same_values(model, rows):
+def test_a_model_gives_the_same_values(model, rows):
     ids = _ids(model, rows)
     plain = model.original_model(ids, use_cache=False).logits
     with matmul.fast_products(model):
-        found = model.original_model(ids, use_cache=False).logits
-    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+        actual = model.original_model(ids, use_cache=False).logits
+    torch.testing.assert_close(actual, plain, rtol=1e-5, atol=1e-5)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("shape", [(1, 8), (3, 8), (2, 3, 8), (0, 8), (100, 8)])
 @pytest.mark.parametrize("kind", ["with a bias", "without a bias", "Conv1D", "Conv1D laid out"])
-def test_one_product(shape, kind):
+def test_one_product_gives_the_same_values(shape, kind):
     module = matmul.Conv1D(5, 8) if "Conv1D" in kind else torch.nn.Linear(8, 5, bias=kind == "with a bias")
     if "laid out" in kind:
         matmul.lay_out(module)
         assert module.weight.T.is_contiguous()
     x = torch.randn(shape)
     with torch.no_grad():
-        found = matmul.product(module, x)
-    assert found.shape == (*shape[:-1], 5)
-    torch.testing.assert_close(found, module(x), rtol=1e-5, atol=1e-6)
+        actual = matmul.product(module, x)
+    assert actual.shape == (*shape[:-1], 5)
+    torch.testing.assert_close(actual, module(x), rtol=1e-5, atol=1e-6)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("rows", [0, 1, matmul.FEW, 100])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", ["gelu", "silu"])
-def test_a_product_and_its_activation(rows, dtype, name):
+def test_a_product_with_its_activation_gives_the_same_values(rows, dtype, name):
     module, x = torch.nn.Linear(8, 5).to(dtype), torch.randn(rows, 8, dtype=dtype)
     function = {"gelu": partial(F.gelu, approximate="tanh"), "silu": F.silu}[name]
     torch.testing.assert_close(matmul.product(module, x, then=name), function(module(x)))
@@ -71,10 +71,10 @@ def test_packed_weights_give_the_same_values(model):
     ids = _ids(model, 300)
     plain = model.original_model(ids, use_cache=False).logits
     with matmul.packed_weights(), matmul.fast_products(model):
-        found = [model.original_model(part, use_cache=False).logits for part in (ids, ids[:7])]
+        actual = [model.original_model(part, use_cache=False).logits for part in (ids, ids[:7])]
         assert matmul._packed
     assert matmul._packed is None
-    for rows in found:
+    for rows in actual:
         torch.testing.assert_close(rows, plain[: len(rows)], rtol=1e-5, atol=1e-5)
 
 
@@ -87,11 +87,11 @@ def test_weights_may_change_between_two_packings():
 
 
 @pytest.mark.parametrize("rows", [3, 100])
-def test_gradients_flow(rows):
+def test_gradients_are_pytorchs_own(rows):
     module, x = torch.nn.Linear(8, 5), torch.randn(rows, 8, requires_grad=True)
-    found = torch.autograd.grad(matmul.product(module, x).sum(), [x, module.weight])
+    actual = torch.autograd.grad(matmul.product(module, x).sum(), [x, module.weight])
     wanted = torch.autograd.grad(module(x).sum(), [x, module.weight])
-    assert all(map(torch.equal, found, wanted))
+    assert all(map(torch.equal, actual, wanted))
 
 
 def test_bf16_is_pytorchs_own():
@@ -100,7 +100,7 @@ def test_bf16_is_pytorchs_own():
 
 
 @torch.inference_mode()
-def test_laying_out_changes_no_value(model):
+def test_lay_out_changes_no_value(model):
     other = copy.deepcopy(model.original_model)
     before = copy.deepcopy(other.state_dict())
     matmul.lay_out(other)
@@ -108,7 +108,7 @@ def test_laying_out_changes_no_value(model):
         assert torch.equal(value, before[name]), name
 
 
-def test_afterwards_everything_is_as_before(model):
+def test_leaving_the_context_restores_the_modules(model):
     with pytest.raises(RuntimeError, match="broken"), matmul.fast_products(model):
         with matmul.fast_products(model):
             assert all("forward" in vars(module) for module in _products(model))
@@ -116,14 +116,14 @@ def test_afterwards_everything_is_as_before(model):
     assert not any("forward" in vars(module) for module in _products(model))
 
 
-def test_only_where_it_is_faster(model, monkeypatch):
+def test_products_stay_plain_where_they_are_not_faster(model, monkeypatch):
     monkeypatch.setattr(matmul, "is_known", lambda: False)
     with matmul.fast_products(model):
         assert not any("forward" in vars(module) for module in _products(model))
 
 
 @pytest.mark.parametrize(("maker", "faster"), [("AuthenticAMD", True), ("GenuineIntel", False), ("arm", False)])
-def test_known_for_amd_only(monkeypatch, maker, faster):
+def test_fast_products_are_known_for_amd_only(monkeypatch, maker, faster):
     monkeypatch.undo()
     monkeypatch.setattr(matmul, "processor", lambda: f"vendor_id : {maker}")
     assert matmul.is_known.__wrapped__() is faster

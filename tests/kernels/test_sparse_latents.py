@@ -1,4 +1,4 @@
-"""The TopK architecture: what it computes, and that its sparse gradients are the dense ones."""
+"""The TopK architecture: its values, and sparse gradients that equal the dense ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ N, D_IN, D_SAE, K = 200, 24, 96, 6
 
 @pytest.fixture(autouse=True)
 def fp32(monkeypatch):
-    """Choose latents in fp32, whatever the hardware; bf16 may choose others of almost the same size."""
+    """Choose latents in fp32 on any hardware; bf16 may choose others of almost the same size."""
     monkeypatch.setattr(topk, "bf16_is_fast", lambda device: False)
 
 
@@ -24,12 +24,12 @@ def fp32(monkeypatch):
 def module():
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        made = TopK(D_IN, D_SAE, K)
+        topk_sae = TopK(D_IN, D_SAE, K)
         with torch.no_grad():
-            made.b_dec.normal_()
-            made.b_enc.normal_(std=0.3)
-            made.W_enc.add_(0.1 * torch.randn_like(made.W_enc))
-        return made
+            topk_sae.b_dec.normal_()
+            topk_sae.b_enc.normal_(std=0.3)
+            topk_sae.W_enc.add_(0.1 * torch.randn_like(topk_sae.W_enc))
+        return topk_sae
 
 
 @pytest.fixture
@@ -43,11 +43,11 @@ def gradients(module, loss) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in module.named_parameters()}
 
 
-def relative(found, expected) -> float:
-    return ((found - expected).norm() / expected.norm()).item()
+def relative(actual, expected) -> float:
+    return ((actual - expected).norm() / expected.norm()).item()
 
 
-def test_encode_by_hand(module, x):
+def test_encode_equals_a_computation_by_hand(module, x):
     pre = (x - module.b_dec) @ module.W_enc + module.b_enc
     latents = module.encode(x)
     for row, expected in zip(latents, pre, strict=True):
@@ -66,7 +66,7 @@ def test_a_negative_latent_is_never_active(module, x):
     assert torch.allclose(module(x)[0], module.b_dec.expand(N, -1))
 
 
-def test_any_leading_shape(module, x):
+def test_encode_takes_any_leading_shape(module, x):
     latents = module.encode(x.reshape(4, 50, D_IN))
     assert latents.shape == (4, 50, D_SAE)
     assert torch.allclose(latents.flatten(0, 1), module.encode(x), atol=1e-6)
@@ -74,7 +74,7 @@ def test_any_leading_shape(module, x):
 
 
 def dense_step(module, x, dead):
-    """The same loss through dense latents and autograd."""
+    """Return the same loss, computed with dense latents and autograd."""
     x_hat, latents = module(x)
     error = x - x_hat
     loss = error.pow(2).sum(-1).mean()
@@ -89,31 +89,31 @@ def dense_step(module, x, dead):
 
 @pytest.mark.parametrize("n_dead", [0, 5, 40])
 def test_gradients_equal_dense_autograd(module, x, n_dead):
-    module, x = module.double(), x.double()  # in fp64 nothing but a mistake makes a difference
+    module, x = module.double(), x.double()  # in fp64 only a mistake makes a difference
     dead = torch.zeros(D_SAE, dtype=torch.bool)
     dead[:n_dead] = True
     step = module.training_step(x, dead)
-    found = gradients(module, step.loss)
+    actual = gradients(module, step.loss)
     loss, latents = dense_step(module, x, dead)
     expected = gradients(module, loss)
     assert step.loss.item() == pytest.approx(loss.item(), rel=1e-12)
-    assert {name: relative(found[name], expected[name]) < 1e-12 for name in expected} == dict.fromkeys(expected, True)
+    assert {name: relative(actual[name], expected[name]) < 1e-12 for name in expected} == dict.fromkeys(expected, True)
     assert torch.allclose(step.x_hat, module.decode(latents)) and not step.x_hat.requires_grad
     assert torch.equal(step.fired, (latents > 0).any(0))
     assert step.l0 == pytest.approx((latents > 0).double().sum(-1).mean().item())
 
 
-def test_gradients_in_fp32(module, x):
+def test_gradients_equal_dense_autograd_in_fp32(module, x):
     dead = torch.zeros(D_SAE, dtype=torch.bool)
-    found = gradients(module, module.training_step(x, dead).loss)
+    actual = gradients(module, module.training_step(x, dead).loss)
     expected = gradients(module, dense_step(module, x, dead)[0])
-    assert max(relative(found[name], expected[name]) for name in expected) < 1e-6
+    assert max(relative(actual[name], expected[name]) for name in expected) < 1e-6
 
 
-def test_auxk_moves_dead_latents_alone(module, x):
-    """What AuxK adds to the gradients lies on dead latents; without dead ones nothing is added."""
+def test_auxk_changes_only_gradients_of_dead_latents(module, x):
+    """Without dead latents it adds nothing."""
     with torch.no_grad():
-        module.b_enc[:5] -= 1000  # these can't be chosen, and get no gradient from the reconstruction
+        module.b_enc[:5] -= 1000  # these are never chosen, so the reconstruction gives them no gradient
     dead = torch.zeros(D_SAE, dtype=torch.bool)
     plain = gradients(module, module.training_step(x, dead).loss)
     assert plain["W_dec"][:5].eq(0).all()
@@ -126,7 +126,7 @@ def test_auxk_moves_dead_latents_alone(module, x):
 
 
 def test_bf16_only_chooses(module, x, monkeypatch):
-    """With the choice made in bf16, values and gradients of the chosen latents are still exact."""
+    """If bf16 chooses the latents, their values and gradients are still exact."""
     monkeypatch.setattr(topk, "bf16_is_fast", lambda device: True)
     chosen = module._choose(x).latents.view(N, K)
     step = module.training_step(x, torch.zeros(D_SAE, dtype=torch.bool))
@@ -134,11 +134,11 @@ def test_bf16_only_chooses(module, x, monkeypatch):
     latents = torch.zeros_like(pre).scatter(-1, chosen, pre.gather(-1, chosen).relu())
     loss = (x - module.decode(latents)).pow(2).sum(-1).mean()
     assert step.loss.item() == pytest.approx(loss.item(), rel=1e-6)
-    found, expected = gradients(module, step.loss), gradients(module, loss)
-    assert max(relative(found[name], expected[name]) for name in expected) < 1e-6
+    actual, expected = gradients(module, step.loss), gradients(module, loss)
+    assert max(relative(actual[name], expected[name]) for name in expected) < 1e-6
 
 
-def test_start(monkeypatch):
+def test_initial_weights():
     module = sae.TopK(8, 32, 4)
     assert torch.allclose(module.W_dec.norm(dim=-1), torch.ones(32))
     assert torch.equal(module.W_enc, module.W_dec.T) and module.W_enc.data_ptr() != module.W_dec.data_ptr()
@@ -150,14 +150,22 @@ def test_start(monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("sizes", [(0, 4, 1), (4, 0, 1), (4, 8, 0), (4, 8, 9)])
-def test_impossible_sizes(sizes):
-    with pytest.raises(SAEError, match="at least 1"):
+@pytest.mark.parametrize(
+    ("sizes", "allowed"),
+    [
+        ((0, 4, 1), "both must be at least 1"),
+        ((4, 0, 1), "both must be at least 1"),
+        ((4, 8, 0), "from 1 to d_sae"),
+        ((4, 8, 9), "from 1 to d_sae"),
+    ],
+)
+def test_impossible_sizes_are_refused(sizes, allowed):
+    with pytest.raises(SAEError, match=allowed):
         TopK(*sizes)
 
 
 @pytest.mark.parametrize("d_sae", [5, 2**16, 2**16 + 1])
-def test_latents_are_sorted_with_equals_in_their_order(d_sae):
+def test_the_sort_by_latent_is_stable(d_sae):
     latents = torch.tensor([d_sae - 1, 0, 3, 0, d_sae - 1, 3])
     active = Active(latents, torch.tensor([0, 2, 2, 3]), d_sae)
     order, starts = active.by_latent

