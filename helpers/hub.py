@@ -95,7 +95,7 @@ def fetch(repo: Repo, names: list[str] | None = None) -> dict[str, Path]:
         _check_hub_answers(repo, missing[0])
         for name in missing:
             _download(repo, name)
-    paths = {name: _cached(repo, name) for name in wanted}
+    paths = {name: path for name in wanted if (path := _cached(repo, name)) is not None}
     _verify(repo, wanted, paths)
     return paths
 

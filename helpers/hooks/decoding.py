@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -104,7 +105,7 @@ class Decoder:
     def _forget_edits(self, cache: DynamicCache) -> None:
         """Overwrite the steered rows' newest keys and values with their twins'."""
         if len(self.steered):
-            for layer in cache.layers:
+            for layer in _layers(cache):
                 for kept in (layer.keys, layer.values):
                     kept[self.steered, :, -1] = kept[self.twins, :, -1]
 
@@ -165,17 +166,22 @@ def _logprobs(logits: Float[Tensor, "*shape vocabulary"], tokens: Int[Tensor, "*
     return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
 
 
+def _layers(cache: DynamicCache) -> list[Any]:
+    """Return the cache's layers, each with ``keys`` and ``values`` ``[rows heads n d_head]``."""
+    return cache.layers
+
+
 def _join(caches: list[DynamicCache], rows: list[Int[Tensor, " part"]], longest: int) -> DynamicCache:
     """Join caches of different lengths, padded with zeros at the left; ``rows`` says where each cache's rows go."""
     joined, total = DynamicCache(), sum(map(len, rows))
-    filled = [(cache, where) for cache, where in zip(caches, rows, strict=True) if len(cache.layers)]
+    filled = [(_layers(cache), where) for cache, where in zip(caches, rows, strict=True) if len(cache.layers)]
     if not filled:
         return joined
-    for index, layer in enumerate(filled[0][0].layers):
+    for index, layer in enumerate(filled[0][0]):
         heads, width = layer.keys.shape[1], layer.keys.shape[3]
         keys, values = (layer.keys.new_zeros(total, heads, longest, w) for w in (width, layer.values.shape[3]))
-        for cache, where in filled:
-            part = cache.layers[index]
+        for layers, where in filled:
+            part = layers[index]
             keys[where, :, longest - part.keys.shape[2] :] = part.keys
             values[where, :, longest - part.values.shape[2] :] = part.values
         joined.update(keys, values, index)

@@ -106,7 +106,7 @@ def generate_many(
     """
     tokens = _check_request(model, prompts, hook_sets, max_new_tokens, past)
     draws = _per_prompt(sampling, prompts)
-    result: list[list[Completion | None]] = [[None] * len(prompts) for _ in hook_sets]
+    by_set: list[dict[int, Completion]] = [{} for _ in hook_sets]
     bar = tqdm(
         total=len(prompts) * len(hook_sets) * max_new_tokens, desc=progress, unit="token", disable=progress is None
     )
@@ -117,10 +117,10 @@ def generate_many(
             steps.append(step)
             bar.update(len(batch) * len(hook_sets))
         for row, completion in enumerate(_completions(model, decoder, [prompts[i] for i in batch], steps, fluency)):
-            result[row // len(batch)][batch[row % len(batch)]] = completion
+            by_set[row // len(batch)][batch[row % len(batch)]] = completion
         bar.update(len(batch) * len(hook_sets) * (max_new_tokens - len(steps)))  # all rows may end early
     bar.close()
-    return result
+    return [[completions[i] for i in range(len(prompts))] for completions in by_set]
 
 
 @torch.inference_mode()
@@ -185,8 +185,10 @@ def _batches(lengths: list[int], n_sets: int, new: int) -> Iterator[list[int]]:
 
 
 def _per_prompt(sampling, prompts: Sequence[str]) -> list[Sampling] | None:
-    if sampling is None or isinstance(sampling, Sampling):
-        return sampling and [sampling] * len(prompts)
+    if sampling is None:
+        return None
+    if isinstance(sampling, Sampling):
+        return [sampling] * len(prompts)
     if len(sampling) != len(prompts):
         raise HookError(
             f"{len(sampling)} samplings for {len(prompts)} prompts: give one for all prompts, or one per prompt."

@@ -7,6 +7,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -56,6 +57,9 @@ class Sampling:
             )
 
 
+_NO_IDS: Any = None  # these processors read logits only
+
+
 def greedy(logits: Float[Tensor, "rows vocabulary"]) -> Int[Tensor, " rows"]:
     """Return the likeliest token of each row."""
     return logits.argmax(-1)
@@ -83,7 +87,7 @@ class Sampler:
         drawn = torch.tensor([torch.rand((), generator=g, dtype=torch.float64) for g in self.generators])
         chosen = torch.empty(len(logits), dtype=torch.long, device=logits.device)
         for warp, rows in self.warps:
-            cumulative = warp(None, logits[rows]).double().softmax(-1).cumsum(-1)
+            cumulative = warp(_NO_IDS, logits[rows]).double().softmax(-1).cumsum(-1)
             quantiles = drawn[rows].to(cumulative)[:, None] * cumulative[:, -1:]
             chosen[rows] = torch.searchsorted(cumulative, quantiles, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
         return chosen

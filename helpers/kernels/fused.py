@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from inspect import signature
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import nn
@@ -140,7 +141,7 @@ def _activation(stack: ExitStack, first, name: str) -> nn.Module:
     if not isinstance(first, LinearBridge) or "forward" not in vars(first.original_component):
         return ACTIVATIONS[name]
     within, after = ("nothing", name) if first.hook_out.has_hooks() else (name, "nothing")
-    multiplies = first.original_component
+    multiplies: Any = first.original_component
     stack.enter_context(replaced(multiplies, "forward", partial(product, multiplies, then=within)))
     return ACTIVATIONS[after]
 
@@ -166,7 +167,8 @@ def _has_unseen_hooks(bridge) -> bool:
 def _is_wrapped(norm) -> bool:
     """Return whether the bridge computes the same as the module that it wraps."""
     if type(norm) is NormalizationBridge and type(norm.original_component) is nn.LayerNorm:
-        return norm.original_component.eps == norm.config.eps and not norm.uses_weight_offset
+        config: Any = norm.config
+        return norm.original_component.eps == config.eps and not norm.uses_weight_offset
     return type(norm) is RMSNormalizationBridge and norm.use_native_layernorm_autograd
 
 
@@ -202,7 +204,7 @@ def _rotated(q, k, cos, sin, unsqueeze_dim=1):
 def _is_gated(mlp) -> bool:
     return (
         type(mlp) is GatedMLPBridge
-        and vars(mlp).get("_use_processed_weights")
+        and bool(vars(mlp).get("_use_processed_weights"))
         and resolve_activation_fn(mlp.config) is F.silu
     )
 

@@ -9,7 +9,7 @@ less if the weight is stored in oneDNN's own layout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from weakref import WeakKeyDictionary
@@ -136,7 +136,8 @@ def product(
     rows = x.reshape(-1, x.shape[-1])
     plain = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and weight.is_contiguous()
     if not plain or not x.numel() or (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
-        output = type(module).forward(module, x)
+        own_forward: Callable = type(module).forward  # module.forward may be this function
+        output = own_forward(module, x)
     elif len(rows) > FEW:
         laid_out = _layout(module, weight, len(rows))
         output = torch.ops.mkldnn._linear_pointwise(rows, laid_out, module.bias, *_pointwise(then))
