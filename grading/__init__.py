@@ -1,1 +1,1 @@
-"""Building what students get from the masters, running it end to end, and grading what comes back."""
+"""Build the students' notebooks from the masters, run the solutions end to end, and grade submissions."""

@@ -1,6 +1,6 @@
-"""``python -m grading grade|check|handout …``: grade a class, check one's own notebook, build what students get.
+"""``python -m grading grade|check|handout …``: grade a class, check a notebook, or build the students' zip file.
 
-Students have only ``check``: the other commands' modules aren't in the handout.
+Students have only ``check``, since the handout lacks the other commands' modules.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 
-INSTRUCTORS = ("grading.judging", "grading.release")  # packages that the handout lacks
 COMMANDS = ("grading.judging.command", "grading.selfcheck", "grading.release.handout")
 
 
@@ -18,9 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m grading", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    everything = all(map(find_spec, INSTRUCTORS))
+    root = Path(__file__).resolve().parents[1]
     for name in COMMANDS:
-        if everything or not name.startswith(INSTRUCTORS):
+        if (root / name.replace(".", "/")).with_suffix(".py").is_file():
             import_module(name).add_command(commands)
     options = parser.parse_args(arguments)
     return options.run(options)

@@ -1,4 +1,4 @@
-"""The homework as the grader sees it: tasks, what students were given, and the rubrics. Read from the masters."""
+"""Read the homework from the masters: its tasks, the cells that students were given, and the rubrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grading.submissions.slicing import Submission, squeeze
 
 @dataclass(frozen=True)
 class Written:
-    """A question answered in words: its prompt as students see it, and its rubric."""
+    """A written task: the prompt that students see, and its rubric."""
 
     prompt: str
     rubric: str
@@ -27,42 +27,48 @@ class Notebook:
 
     name: str
     tasks: dict[str, Task]
-    given: dict[str, str]  # what students got and is no task's: squeezed source -> source, "" for text and checks
-    stubs: dict[str, str]  # squeezed source of each task's untouched cell
+    given: dict[str, str]  # all but answer cells: squeezed source -> source, "" for text and checks
+    stubs: dict[str, str]  # task -> squeezed source of its untouched cell
     written: dict[str, Written]
     preamble: str  # the first code cell: imports and settings
 
     def submission(self, cells: list[Cell], have: list[str]) -> Submission:
-        """The cells beside what was given. A given cell that is gone, and whose names nobody makes, is put back in front."""
+        """Return the student's cells, parsed together with the given ones.
+
+        A deleted given cell is put back at the front if no other cell binds its names.
+
+        Args:
+            have: names that the grader can provide.
+        """
         bound = {name for cell in cells if cell.code for name in names_of(cell.source).binds}
-        there = {squeeze(cell.source) for cell in cells}
-        gone = [
+        present = {squeeze(cell.source) for cell in cells}
+        deleted = [
             Cell(source, code=True)
             for squeezed, source in self.given.items()
-            if source and squeezed not in there and not names_of(source).binds & bound
+            if source and squeezed not in present and not names_of(source).binds & bound
         ]
         stubs = {task: stub for task, stub in self.stubs.items() if task not in self.written}
-        return Submission([*gone, *cells], self.given, stubs, have, self._given_names())
+        return Submission([*deleted, *cells], self.given, stubs, have, self._given_names())
 
     def _given_names(self) -> set[str]:
         bound = {name for source in self.given.values() if source for name in names_of(source).binds}
         return bound - names_of(self.preamble).binds
 
     def claims(self, cells: list[Cell], wanted: dict[str, tuple[str, ...]]) -> int:
-        """How many of this notebook's tasks the cells seem to hold: by metadata, or by the names that they define."""
+        """Return how many of this notebook's tasks the cells seem to hold, by metadata or bound names."""
         bound = {name for cell in cells if cell.code for name in names_of(cell.source).binds}
         marked = {cell.task for cell in cells}
         return sum(task in marked or bool(set(wanted.get(task, ())) & bound) for task in self.tasks)
 
     def answers(self, cells: list[Cell]) -> dict[str, str]:
-        """The written answers that are there: what stands in a question's cell, and in new text cells behind it."""
+        """Return the written answers by task: the text in a question's cell and in new text cells below it."""
         return {task: answer for task in self.written if (answer := self._answer(task, cells))}
 
     def _answer(self, task: str, cells: list[Cell]) -> str:
         prompt = self.written[task].prompt
         parts = []
         start = next((i for i, cell in enumerate(cells) if cell.task == task and cell.role == "written"), None)
-        if start is None:  # metadata lost
+        if start is None:  # the metadata is lost: look for the prompt
             begin = _plain(prompt)[:60]
             start = next((i for i, cell in enumerate(cells) if begin and begin in _plain(cell.source)), None)
         if start is None:
@@ -70,7 +76,7 @@ class Notebook:
         parts.append(_without_prompt(cells[start].source, prompt))
         headings = {_heading(source) for source in self.given} - {""}
         for cell in cells[start + 1 :]:
-            # one of our headings begins the next part, also where its text is of an older version of the notebook
+            # A heading of the given notebook begins the next section, even if the text below it has changed since.
             if cell.code or cell.task or squeeze(cell.source) in self.given or _heading(cell.source) in headings:
                 break
             parts.append(cell.source)
@@ -79,7 +85,7 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Course:
-    """All notebooks."""
+    """All notebooks of the homework."""
 
     notebooks: tuple[Notebook, ...]
 
@@ -89,7 +95,7 @@ class Course:
 
     @property
     def most(self) -> float:
-        """Points of all tasks, bonus apart."""
+        """Return the points of all tasks, bonus excluded."""
         return sum(task.points for task in self.tasks.values() if not task.bonus)
 
     @property
@@ -98,7 +104,7 @@ class Course:
 
 
 def read_course(masters: Path) -> Course:
-    """The course of a folder of masters.
+    """Return the course that a folder of masters defines.
 
     Raises:
         ReleaseError: a master breaks a convention.
@@ -135,7 +141,7 @@ def _notebook(path: Path) -> Notebook:
 
 
 def _without_prompt(source: str, prompt: str) -> str:
-    """The text without the question's own lines and the stub; what a student wrote between them stays."""
+    """Return the text without the prompt's lines and the stub; the student's lines between them stay."""
     asked = {_plain(line) for line in prompt.split("\n")}
     lines = [
         line

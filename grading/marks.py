@@ -1,25 +1,29 @@
-"""What a submission got: per hidden test, per task, in all. Plain data that JSON holds."""
+"""Marks of a submission: per hidden test, per task and in total, as plain data for JSON."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-# Of a submission. "graded": every task was looked at; "partly": the sandbox had to be stopped, or a notebook is missing or
-# unreadable; "blank": nothing was answered; "unreadable": no notebook can be read; "failed": the grader itself failed.
+# A submission's status.
+# "graded": every task was judged. "partly": the sandbox was stopped, or a notebook is missing or unreadable.
+# "blank": no task is answered. "unreadable": no notebook can be read. "failed": the grader itself failed.
 STATUSES = ("graded", "partly", "blank", "unreadable", "failed")
-# Why a task was stopped: too much time, memory or processes, or the process ended itself.
+# Why a task was stopped, in words for the student.
 STOPPED = {
     "time": "it ran longer than the time limit",
-    "memory": "it took more memory than the limit",
+    "memory": "it used more memory than the limit",
     "processes": "it started more processes than the limit",
-    "died": "the process ended itself, or crashed",
-    "answer": "what came back can't be read",
+    "died": "the process exited or crashed",
+    "answer": "its answer can't be read",
 }
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One hidden test: what was tried, its share of the task's points, and what is wrong, "" if nothing is."""
+    """The result of one hidden test.
+
+    ``tried``: what was tested, in words; ``share``: its share of the task's points; ``wrong``: what is wrong, or "".
+    """
 
     name: str
     tried: str
@@ -29,10 +33,10 @@ class Tried:
 
 @dataclass(frozen=True)
 class TaskMark:
-    """One task.
+    """The result of one task.
 
-    ``outcome``: "right", "partly right", "wrong", "untouched", "not found", "stopped" or "to be marked"; ``says``: the
-    notebook's own check, on inputs that everyone sees; ``note``: what else to know.
+    ``outcome``: "right", "partly right", "wrong", "untouched", "not found", "stopped" or "to be marked".
+    ``says``: what the notebook's own check says, which uses no hidden input. ``note``: a remark for the student.
     """
 
     task: str
@@ -47,7 +51,7 @@ class TaskMark:
 
 @dataclass(frozen=True)
 class Marks:
-    """A whole submission."""
+    """The result of a whole submission."""
 
     student: str
     status: str
@@ -55,8 +59,8 @@ class Marks:
     written: dict[str, str] = field(default_factory=dict)  # task -> answer
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
-    cpu_seconds: float = 0.0  # in the sandbox
-    own_cpu_seconds: float = 0.0  # of the grader
+    cpu_seconds: float = 0.0  # used in the sandbox
+    own_cpu_seconds: float = 0.0  # used by the grader
 
     def as_json(self) -> dict:
         return asdict(self)
@@ -64,6 +68,6 @@ class Marks:
     @classmethod
     def from_json(cls, record: dict) -> Marks:
         tasks = tuple(
-            TaskMark(**{**task, "tried": tuple(Tried(**each) for each in task["tried"])}) for task in record["tasks"]
+            TaskMark(**{**task, "tried": tuple(Tried(**test) for test in task["tried"])}) for task in record["tasks"]
         )
         return cls(**{**record, "tasks": tasks, "notes": tuple(record["notes"])})

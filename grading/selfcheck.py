@@ -1,4 +1,7 @@
-"""A student's self-check: can the file be graded? It says which tasks are there and whether their cells run, and no marks."""
+"""Let students check whether a notebook can be graded: which tasks are answered, and whether their cells run.
+
+The self-check shows no marks.
+"""
 
 from __future__ import annotations
 
@@ -22,26 +25,27 @@ Wanted = dict[str, list[str]]
 
 def add_command(commands) -> None:
     """Add ``check`` to a command line's subparsers."""
-    parser = commands.add_parser("check", help="for students: can these notebooks be graded? Says no marks")
+    parser = commands.add_parser("check", help="for students: can these notebooks be graded? Shows no marks")
     parser.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     parser.add_argument(
-        "--given", type=Path, default=GIVEN, help="the notebooks as students got them (in the handout: grading/given)"
+        "--given", type=Path, default=GIVEN, help="folder of the unedited notebooks (in the handout: grading/given)"
     )
     parser.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
-    """Print a line per task; the exit status is 1 if a file can't be graded or a task's cells don't run."""
+    """Print a line per task. Return 1 if a file can't be graded or a task's cells don't run, else 0."""
     with TemporaryDirectory() as folder:
         given = options.given
-        if given == GIVEN and not given.is_dir():  # the instructors' repository, where masters say what is given
+        # The instructors' repository has no unedited notebooks, so they are built from the masters.
+        if given == GIVEN and not given.is_dir():
             given = Path(folder)
             command = [sys.executable, "-m", "grading.release.build", "--students-only", "--notebooks", str(given)]
             subprocess.run(command, cwd=ROOT, check=True)
         originals = {path.stem: read_notebook(path) for path in sorted(given.glob("[0-9][0-9]_*.ipynb"))}
     if not originals:
         print(
-            f"check: there are no notebooks in {given}: name the folder of the given ones with --given.",
+            f"check: there are no notebooks in {given}. Pass the folder of the unedited notebooks with --given.",
             file=sys.stderr,
         )
         return 1
@@ -54,7 +58,7 @@ def _check_one(path: Path, originals: dict[str, list[Cell]]) -> int:
     except Unreadable as error:
         print(f"{path.name}: can't be graded: {error}.")
         return 1
-    original = max(originals.values(), key=lambda each: _likeness(cells, each))
+    original = max(originals.values(), key=lambda candidate: _shared_cells(cells, candidate))
     wanted = _wanted(original)
     stubs = {cell.task: squeeze(cell.source) for cell in original if cell.code and cell.role == "solution"}
     given = {squeeze(cell.source) for cell in original if cell.role not in ("solution", "written")}
@@ -67,24 +71,24 @@ def _check_one(path: Path, originals: dict[str, list[Cell]]) -> int:
     return max(_run(task, wanted[task], submission, preamble) for task in wanted if task in answered)
 
 
-def _likeness(cells: list[Cell], original: list[Cell]) -> int:
+def _shared_cells(cells: list[Cell], original: list[Cell]) -> int:
     sources = {squeeze(cell.source) for cell in cells}
     return sum(squeeze(cell.source) in sources for cell in original)
 
 
 def _wanted(original: list[Cell]) -> Wanted:
-    """Per task the names that its cell defines, and those that it reads and that no given cell makes."""
+    """Return, per task, the names that its cell binds and the names that it reads but no given cell binds."""
     bound = {name for cell in original if cell.code for name in names_of(cell.source).binds}
-    found = {}
+    wanted = {}
     for cell in original:
         if cell.code and cell.role == "solution":
             names = names_of(cell.source)
-            found[cell.task] = sorted(names.binds | (names.needs - bound))
-    return found
+            wanted[cell.task] = sorted(names.binds | (names.needs - bound))
+    return wanted
 
 
 def _run(task: str, wanted: list[str], submission: Submission, preamble: str) -> int:
-    """Run the task's cells with the quick budget and say what came of it."""
+    """Run the task's cells with the quick budget, print the result, and return 0 if they ran, else 1."""
     plan = submission.plan(task, wanted, submission.check_of(task))
     if plan.broken:
         print(f"  {task}: the cell isn't Python: {plan.broken[0][1]}")
@@ -94,13 +98,15 @@ def _run(task: str, wanted: list[str], submission: Submission, preamble: str) ->
         with Session(Place("smollm2", "written", "quick", 2, sandboxed=available()), Limits()) as session:
             session.begin()
             sources = [preamble, *(submission.cells[index].source for index in plan.cells)]
-            error = next((found for source in sources if (found := session.cell(source))), None)
+            error = next((failure for source in sources if (failure := session.cell(source))), None)
     except Broken as broken:
         print(f"  {task}: stopped: {STOPPED[broken.reason]}")
         return 1
     if error or plan.missing:
-        said = f"{error['type']}: {error['message'][:200]}" if error else f"{' and '.join(plan.missing)} isn't defined"
-        print(f"  {task}: its cells don't run: {said}")
+        reason = (
+            f"{error['type']}: {error['message'][:200]}" if error else f"{' and '.join(plan.missing)} isn't defined"
+        )
+        print(f"  {task}: its cells don't run: {reason}")
         return 1
     print(f"  {task}: runs, in {time.monotonic() - started:.0f} s")
     return 0

@@ -1,1 +1,1 @@
-"""Judging: a submission's answers against the reference solution's, and the points that follow."""
+"""Compare a submission's answers with the reference solution's, and turn the result into points."""

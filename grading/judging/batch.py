@@ -1,7 +1,7 @@
-"""A class of submissions: in parallel, on one machine or a Dask cluster, and going on where it was interrupted.
+"""Grade a class in parallel, on one machine or a Dask cluster, and resume after an interruption.
 
-Each finished submission is a file ``results/<key>.json`` in the report's folder. Its key is made of the submission's bytes and
-of everything that its marks depend on, so that a second run grades only what is new.
+Each graded submission is a file ``results/<key>.json`` in the report's folder. The key is a hash of the submission and
+everything else that its marks depend on, so a second run grades only what is new.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from helpers.files import write_text
 
 @dataclass(frozen=True)
 class Job:
-    """What all submissions of a run share."""
+    """The settings that all submissions of a run share."""
 
     masters: str
-    folder: str  # of the facts
+    folder: str  # holds the facts
     place: Place
     limits: Limits
 
     def key(self, handed: Handed) -> str:
-        """A name for the result of one submission."""
+        """Return the name of one submission's result file."""
         digest = hashlib.sha256(
             repr((self.place.model, self.place.text, self.place.budget, asdict(self.limits))).encode()
         )
@@ -58,7 +58,7 @@ class Job:
 
 
 def prepare(masters: Path, place: Place, limits: Limits, say=print) -> tuple[Job, Course, Facts]:
-    """The facts, made if need be, and the job that workers get.
+    """Return the job for the workers, the course and the facts. Runs the solutions if they aren't cached.
 
     Raises:
         FactsError: the solutions don't run on this model and text.
@@ -69,7 +69,7 @@ def prepare(masters: Path, place: Place, limits: Limits, say=print) -> tuple[Job
 
 
 def grade_all(job: Job, handed: Sequence[Handed], results: Path, jobs: int = 1, dask: str = "") -> list[Marks]:
-    """Marks of all submissions, in their order. What is finished is kept in ``results``, also when this is interrupted."""
+    """Return the marks of all submissions in order. Each result is saved in ``results`` as soon as it is finished."""
     results.mkdir(parents=True, exist_ok=True)
     keys = [job.key(each) for each in handed]
     paths = [results / f"{key}.json" for key in keys]
@@ -83,7 +83,7 @@ def grade_all(job: Job, handed: Sequence[Handed], results: Path, jobs: int = 1, 
 
 
 def _run(job: Job, numbered: list[tuple[int, Handed]], jobs: int, dask: str) -> Iterator[tuple[int, dict]]:
-    """(number, marks) as they come."""
+    """Yield (number, marks as JSON) as the submissions are finished."""
     if not numbered:
         return
     if dask:
@@ -102,7 +102,7 @@ def _on_dask(job: Job, numbered: list[tuple[int, Handed]], address: str) -> Iter
     from distributed import Client, as_completed
 
     with Client(address) as client:
-        # A worker that dies gives its tasks back; one that kills three workers in a row is the submission's fault.
+        # Dask gives a dead worker's submissions to another one. If a submission kills several workers, it fails.
         futures = [client.submit(one, job, *each, pure=False) for each in numbered]
         where = dict(zip((future.key for future in futures), numbered, strict=True))
         for future in as_completed(futures):
@@ -115,7 +115,7 @@ def _on_dask(job: Job, numbered: list[tuple[int, Handed]], address: str) -> Iter
 
 
 def one(job: Job, number: int, handed: Handed) -> tuple[int, dict]:
-    """Grade one submission; whatever goes wrong in the grader itself becomes a status, too."""
+    """Grade one submission. An error in the grader itself becomes the status "failed"."""
     try:
         known, course = _known(job)
         return number, grading.grade(handed, course, known, job.limits).as_json()
@@ -129,7 +129,7 @@ def _failed(handed: Handed, why: str) -> dict:
 
 @lru_cache(maxsize=1)
 def _known(job: Job) -> tuple[Facts, Course]:
-    """Facts and course of this process, read once."""
+    """Return the facts and the course, read once per process."""
     import torch
 
     torch.set_num_threads(job.place.threads)
@@ -137,7 +137,7 @@ def _known(job: Job) -> tuple[Facts, Course]:
 
 
 def circumstances(job: Job, known: Facts) -> dict:
-    """What the marks depend on, for the report."""
+    """Return what the marks depend on, for the report."""
     return {
         "commit": _commit(),
         "python": platform.python_version(),
@@ -156,12 +156,12 @@ def circumstances(job: Job, known: Facts) -> dict:
 
 
 def _commit() -> str:
-    """The course's commit, with a + if files have changed since."""
+    """Return the course's commit, with a + if tracked files have changed since."""
     git = ["git", "-C", str(ROOT)]
-    found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    if found.returncode:
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+    if head.returncode:
         return "not in git"
     changed = subprocess.run(
         [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
     ).stdout
-    return found.stdout.strip() + ("+" if changed.strip() else "")
+    return head.stdout.strip() + ("+" if changed.strip() else "")

@@ -1,4 +1,4 @@
-"""``python -m grading grade``: a class, from its submissions to the report."""
+"""``python -m grading grade``: grade a class and write the report."""
 
 from __future__ import annotations
 
@@ -23,15 +23,13 @@ def add_command(commands) -> None:
     """Add ``grade`` to a command line's subparsers."""
     parser = commands.add_parser("grade", help="grade a folder or zip file of submissions")
     parser.set_defaults(run=_grade)
-    usual = Limits()
+    defaults = Limits()
     parser.add_argument(
         "submissions", type=Path, nargs="?", help="a folder (a folder, .ipynb or .zip per student) or a zip file"
     )
+    parser.add_argument("--report", type=Path, default=Path("build/grades"), help="folder of the report (build/grades)")
     parser.add_argument(
-        "--report", type=Path, default=Path("build/grades"), help="where the report goes (build/grades)"
-    )
-    parser.add_argument(
-        "--merge", action="store_true", help="put the points in written.csv into the totals; grades nothing"
+        "--merge", action="store_true", help="add the points in written.csv to the totals, without grading"
     )
     parser.add_argument(
         "--model", default=os.environ.get("HOMEWORK_MODEL") or "smollm2", help="smollm2, gpt2 or a folder"
@@ -40,25 +38,29 @@ def add_command(commands) -> None:
         "--text", default=os.environ.get("HOMEWORK_TEXT") or "written", help="written, wikitext or a file"
     )
     parser.add_argument("--budget", default=os.environ.get("HOMEWORK_BUDGET") or "full", choices=("full", "quick"))
-    parser.add_argument("--jobs", type=int, default=1, help="submissions at a time (1)")
+    parser.add_argument("--jobs", type=int, default=1, help="submissions graded at a time (1)")
     parser.add_argument(
-        "--dask", default="", metavar="ADDRESS", help="a Dask scheduler, tcp://HOST:8786, in place of --jobs"
+        "--dask", default="", metavar="ADDRESS", help="a Dask scheduler (tcp://HOST:8786), instead of --jobs"
     )
-    parser.add_argument("--threads", type=int, default=0, help="of each submission (cores divided by jobs)")
+    parser.add_argument("--threads", type=int, default=0, help="threads per submission (cores divided by jobs)")
     parser.add_argument(
-        "--limit-seconds", type=float, default=usual.seconds, help=f"for a submission ({usual.seconds:g})"
-    )
-    parser.add_argument(
-        "--cell-seconds", type=float, default=usual.cell_seconds, help=f"for a cell ({usual.cell_seconds:g})"
+        "--limit-seconds", type=float, default=defaults.seconds, help=f"per submission ({defaults.seconds:g})"
     )
     parser.add_argument(
-        "--memory-gib", type=float, default=usual.memory_gib, help=f"for a submission ({usual.memory_gib:g})"
+        "--cell-seconds", type=float, default=defaults.cell_seconds, help=f"per cell ({defaults.cell_seconds:g})"
     )
-    parser.add_argument("--processes", type=int, default=usual.processes, help=f"for a submission ({usual.processes})")
+    parser.add_argument(
+        "--memory-gib", type=float, default=defaults.memory_gib, help=f"per submission ({defaults.memory_gib:g})"
+    )
+    parser.add_argument(
+        "--processes", type=int, default=defaults.processes, help=f"per submission ({defaults.processes})"
+    )
     parser.add_argument("--masters", type=Path, default=Path("solutions"), help="folder of the solutions (solutions)")
     parser.add_argument("--title", default="Mechanistic interpretability", help="the assignment's name in canvas.csv")
     parser.add_argument(
-        "--no-sandbox", action="store_true", help="run submissions with all that you may do: only for files you trust"
+        "--no-sandbox",
+        action="store_true",
+        help="run submissions with your own permissions: only if you trust them all",
     )
 
 
@@ -72,11 +74,10 @@ def _grade(options: argparse.Namespace) -> int:
 
 def _grade_all(options: argparse.Namespace) -> int:
     if options.submissions is None:
-        raise CollectError("Name a folder or zip file with submissions, or pass --merge.")
+        raise CollectError("No submissions were given. Name a folder or zip file, or pass --merge.")
     demand(sandboxed=not options.no_sandbox)
-    before = tables.read_written(
-        options.report / "written.csv"
-    )  # first: a table that can't be read stops us before the work
+    # Read this first: a broken table should stop the command before the long work.
+    before = tables.read_written(options.report / "written.csv")
     threads = options.threads or max(1, (os.cpu_count() or 1) // max(1, options.jobs))
     model, text = (
         str(Path(value).resolve()) if Path(value).exists() else value for value in (options.model, options.text)
@@ -95,7 +96,7 @@ def _grade_all(options: argparse.Namespace) -> int:
     _report(options, marks, course, written, before, about)
     failed = [each.student for each in marks if each.status == "failed"]
     for student in failed:
-        print(f"grade: the grader failed on {student}; see its page.", file=sys.stderr)
+        print(f"grade: the grader failed on {student}; the student's feedback page says why.", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -111,7 +112,7 @@ def _merge(options: argparse.Namespace) -> int:
 def _report(
     options: argparse.Namespace, marks: list[Marks], course: Course, written: dict, rows: list[dict], about: dict
 ) -> None:
-    """Every file of the report but the table of written answers, which is the instructor's."""
+    """Write every file of the report except written.csv, which the instructor edits."""
     out = options.report
     comments = {(row["student"], row["task"]): row["comment"] for row in rows}
     for each in marks:
@@ -122,8 +123,12 @@ def _report(
     write_text(out / "canvas.csv", tables.canvas(marks, course, written, options.title))
     write_text(out / "moodle.csv", tables.moodle(marks, course, written))
     answers = sum(len(each.written) for each in marks)
-    print(f"{len(marks)} submissions: {out / 'grades.csv'}, {out / 'summary.html'}, a page each in {out / 'feedback'}")
+    print(
+        f"{len(marks)} submissions: {out / 'grades.csv'}, {out / 'summary.html'}, "
+        f"and a page per student in {out / 'feedback'}"
+    )
     if answers > len(written):
         print(
-            f"{answers - len(written)} of {answers} written answers to mark: {out / 'written.html'}, {out / 'written.csv'}; then grade --merge"
+            f"{answers - len(written)} of {answers} written answers are to be marked: read {out / 'written.html'}, "
+            f"fill in {out / 'written.csv'}, then run grade --merge."
         )

@@ -1,7 +1,7 @@
-"""Hidden tests: what is asked, and how an answer is told right from wrong. Answers come from a student's process.
+"""Define hidden tests: the questions they ask, and how their answers are compared.
 
-So nothing is taken for what it claims to be: an answer is JSON of bounded size and numbers out of a safetensors blob, which
-can hold nothing else, and every number is compared here, in the grader's process.
+Answers come from a student's process and aren't trusted. An answer is JSON of bounded size and a safetensors blob,
+which can hold only numbers. Every number is compared here, in the grader's process.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from safetensors.numpy import load
 
-TOLERANCE = 5e-4  # of the largest expected value: sums in another order, fp32 stored
+TOLERANCE = 5e-4  # relative to the largest expected value: sums in another order, values stored in fp32
 HALF_TOLERANCE = 3e-2  # a student may compute in bf16, which keeps eight bits
-MOST_NUMBERS = 32_000_000  # of one array: eight bytes each here, whatever they take on the way
+MOST_NUMBERS = 32_000_000  # in one array: each takes eight bytes here, whatever its dtype was
 Words = dict[str, object]
-Compare = Callable[[Words, Words, object], str]  # answer, the solution's answer, facts -> what is wrong, or ""
+Compare = Callable[[Words, Words, object], str]  # (answer, the solution's answer, facts) -> what is wrong, or ""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A function of ``questions.py`` and what it is given: JSON, and the name of arrays that the facts hold."""
+    """A call of a function in ``questions.py``, with JSON input and the name of arrays that the facts hold."""
 
     name: str
     given: dict = field(default_factory=dict)
@@ -31,13 +31,13 @@ class Question:
 
 @dataclass(frozen=True)
 class HiddenTest:
-    """One thing that is tried with a student's answer to a task.
+    """One test of a student's answer to a task.
 
     Attributes:
-        tried: in words for the student, as in "four sentences of different length".
-        share: of the task's points.
-        questions: asked one after the other; their answers are joined.
-        compare: what is wrong with an answer, in words, or "" if nothing is.
+        tried: what is tested, in words for the student, such as "four sentences of different length".
+        share: the test's share of the task's points.
+        questions: asked one after the other; their answers are merged.
+        compare: returns what is wrong with an answer, in words, or "" if it is right.
     """
 
     task: str
@@ -53,54 +53,54 @@ class HiddenTest:
 
 
 class BadAnswer(ValueError):
-    """An answer that isn't what a question asks for."""
+    """Raised for an answer that isn't of the kind that the question asks for."""
 
 
 def read_answer(reply: dict, blob: bytes) -> Words:
-    """Words and arrays of a reply.
+    """Return the words and arrays of a reply.
 
     Raises:
-        BadAnswer: a blob that is no safetensors, or words that are no dict.
+        BadAnswer: the blob isn't in safetensors format, or the words aren't a dict.
     """
     words = reply.get("answer")
     if not isinstance(words, dict):
-        raise BadAnswer("the answer isn't readable")
+        raise BadAnswer("the answer can't be read")
     if not blob:
         return dict(words)
     try:
         return {**words, **load(blob)}
-    except Exception as error:  # whatever a hostile blob makes the parser say
-        raise BadAnswer("the answer's numbers aren't readable") from error
+    except Exception as error:  # a hostile blob can make the parser raise anything
+        raise BadAnswer("the answer's numbers can't be read") from error
 
 
 def numbers(answer: Words, name: str) -> np.ndarray:
-    """The answer's array of that name as float64.
+    """Return the answer's array ``name`` as float64.
 
     Raises:
-        BadAnswer: it is missing or holds something else.
+        BadAnswer: the array is missing, isn't numeric or is too large.
     """
     found = answer.get(name)
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
-        raise BadAnswer(f"{name} isn't there")
+        raise BadAnswer(f"{name} is missing or isn't an array of numbers")
     if found.size > MOST_NUMBERS:
-        raise BadAnswer(f"{name} holds too many numbers")
+        raise BadAnswer(f"{name} holds {found.size:,} numbers; at most {MOST_NUMBERS:,} are allowed")
     return found.astype(np.float64)
 
 
 def number(answer: Words, name: str) -> float:
-    """The answer's finite number of that name."""
+    """Return the answer's finite number ``name``; raise :class:`BadAnswer` if there is none."""
     found = answer.get(name)
     try:
         value = math.nan if isinstance(found, bool) or not isinstance(found, (int, float)) else float(found)
     except OverflowError:
         value = math.inf
     if not math.isfinite(value):
-        raise BadAnswer(f"{name} isn't a number")
+        raise BadAnswer(f"{name} isn't a finite number")
     return value
 
 
 def integers(answer: Words, name: str) -> list[int]:
-    """The answer's list of integers of that name."""
+    """Return the answer's list of integers ``name``; raise :class:`BadAnswer` if there is none."""
     found = answer.get(name)
     if not isinstance(found, list) or not all(isinstance(item, int) and not isinstance(item, bool) for item in found):
         raise BadAnswer(f"{name} isn't a list of whole numbers")
@@ -108,7 +108,7 @@ def integers(answer: Words, name: str) -> list[int]:
 
 
 def same_numbers(*names: str) -> Compare:
-    """A compare that wants each of these arrays to be the solution's own."""
+    """Return a compare function that wants these arrays to equal the solution's."""
 
     def compare(answer: Words, expected: Words, facts) -> str:
         half = answer.get("half")
@@ -122,27 +122,27 @@ def same_numbers(*names: str) -> Compare:
 
 
 def difference(found: np.ndarray, expected: np.ndarray, name: str, tolerance: float = TOLERANCE) -> str:
-    """How two arrays differ, without a value of either; "" if they don't."""
+    """Return how two arrays differ, naming no value of either, or "" if they are equal."""
     if found.shape != expected.shape:
-        return f"{name}: the shape is {list(found.shape)}, {list(expected.shape)} was asked for"
+        return f"{name}: the shape is {list(found.shape)}, expected {list(expected.shape)}"
     if not np.isfinite(found).all():
-        return f"{name}: there is NaN or infinity among the numbers"
+        return f"{name}: some numbers are NaN or infinite"
     scale = max(float(np.abs(expected).max(initial=0)), 1e-6)
     wrong = np.abs(found - expected) > tolerance * scale
     if not wrong.any():
         return ""
     share = wrong.mean()
-    return f"{name}: {'all' if share > 0.99 else f'{share:.0%} of the'} numbers differ from ours"
+    return f"{name}: {'all' if share > 0.99 else f'{share:.0%} of the'} numbers differ from the solution's"
 
 
 def same_words(name: str) -> Compare:
-    """A compare that wants a list of texts to be the solution's own, one by one."""
+    """Return a compare function that wants each text of the list ``name`` to equal the solution's."""
 
     def compare(answer: Words, expected: Words, facts) -> str:
         found, wanted = answer.get(name), expected[name]
         if not isinstance(found, list) or len(found) != len(wanted):
-            raise BadAnswer(f"there are no {name}")
+            raise BadAnswer(f"{name} isn't a list of {len(wanted)} texts")
         wrong = sum(a != b for a, b in zip(found, wanted, strict=True))
-        return f"{wrong} of {len(wanted)} {name} differ from ours" if wrong else ""
+        return f"{wrong} of {len(wanted)} {name} differ from the solution's" if wrong else ""
 
     return compare

@@ -1,7 +1,9 @@
-"""What the grader knows: the solution's own run, on the same model, text and budget. Made once, kept in a cache.
+"""Run the reference solution on the students' model, text and budget, once, and keep the results in a cache.
 
-From the solutions come, per notebook, a *bundle* with the products of cells that are given to everyone (steering vectors,
-activations, the reference SAE), which students' code may read, and the *expected* answers to all hidden tests, which it may not.
+Each notebook's run leaves two things:
+
+- a *bundle* of what the given cells compute (steering vectors, activations, the reference SAE), for students' code;
+- the *expected* answers to all hidden tests, which students' code never sees.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import numpy as np
 import platformdirs
 import torch
 from filelock import FileLock
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from grading.paths import ROOT
 from grading.release.masters import find_masters, read_master
@@ -34,23 +36,22 @@ from grading.sandbox.isolation import Place
 from grading.submissions.notebook import Cell
 from grading.submissions.slicing import Submission, squeeze
 
-HIDDEN_TOKENS = {"full": 6000, "quick": 1500}  # about so many
-BEGINNING, HIDDEN_NEW = 6, 64  # tokens of a line that the model is given, and that it writes
-KEPT = 3  # facts in the cache
-REMEMBERED = 64  # outcomes that are kept: many students hand over the same
+HIDDEN_TOKENS = {"full": 6000, "quick": 1500}  # approximate
+BEGINNING, HIDDEN_NEW = 6, 64  # tokens of a line that the model is given, and tokens that it writes
+KEPT = 3  # cached reference runs
+REMEMBERED = 64  # cached outcomes: many students hand in the same answer
 
 
 class FactsError(RuntimeError):
-    """The solution itself doesn't run on this model and text; the message ends with its error."""
+    """Raised when the reference solution doesn't run on this model and text; the message ends with its error."""
 
 
 def load_hidden_tests(masters: Path) -> ModuleType:
-    """The package ``hidden_tests`` beside the masters."""
+    """Import and return the package ``hidden_tests`` from the masters' folder."""
     folder = (masters / "hidden_tests").resolve()
     name = f"hidden_tests_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
+    init = folder / "__init__.py"
+    spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # the package's own modules look for it there
     spec.loader.exec_module(module)
@@ -59,7 +60,12 @@ def load_hidden_tests(masters: Path) -> ModuleType:
 
 @dataclass
 class Facts:
-    """All that judging needs. ``task`` is the one that is judged at the moment."""
+    """The results of running the reference solution, read from the cache; students' answers are compared with them.
+
+    Attributes:
+        folder: the cached run: ``record.json``, ``expected.pickle`` and one bundle per notebook.
+        task: the task being judged; the hidden tests' compare functions read it.
+    """
 
     folder: Path
     masters: Path
@@ -74,7 +80,7 @@ class Facts:
 
     @cached_property
     def expected(self) -> dict[str, dict]:
-        return pickle.loads((self.folder / "expected.pickle").read_bytes())  # written by us, in a folder of ours
+        return pickle.loads((self.folder / "expected.pickle").read_bytes())  # safe: this module wrote it
 
     @cached_property
     def model(self):
@@ -109,7 +115,7 @@ class Facts:
         return self.record["bundles"][notebook]
 
     def given(self, which: str) -> tuple[dict, bytes]:
-        """What a question is given beside its own words: JSON and a safetensors blob."""
+        """Return a question's extra input: JSON and a safetensors blob."""
         return given(which, self.hidden)
 
     def remember(self, key: str, make: Callable[[], object]) -> object:
@@ -131,10 +137,10 @@ def given(which: str, hidden: np.ndarray) -> tuple[dict, bytes]:
 
 
 def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache: Path | None = None) -> Facts:
-    """The facts for these masters and this place, from the cache or by running the solutions.
+    """Return the facts for these masters and this place, from the cache or by running the solutions.
 
     Args:
-        cache: where they are kept; the user's cache folder by default. The newest three stay there.
+        cache: the folder for cached runs, by default in the user's cache folder. The newest three are kept.
 
     Raises:
         FactsError: the solutions don't run.
@@ -144,7 +150,7 @@ def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / ".lock"):
         if not folder.is_dir():
-            say("Running the solutions once, to know what is right (minutes; kept for the next time) …")
+            say("Running the reference solutions once (takes minutes; the results are cached) …")
             part = Path(tempfile.mkdtemp(dir=folder.parent, prefix="part-"))
             try:
                 _run_solutions(masters, place, part)
@@ -160,22 +166,18 @@ def default_cache() -> Path:
 
 
 def _forget(cache: Path) -> None:
-    """Each change of the course makes new facts, of half a gigabyte for the full budget."""
-    known = sorted(
-        (path for path in cache.iterdir() if (path / "record.json").is_file()), key=lambda path: path.stat().st_mtime
-    )
-    for path in known[:-KEPT]:
+    """Delete old runs: each change of the course adds one, of half a gigabyte for the full budget."""
+    runs = [path for path in cache.iterdir() if (path / "record.json").is_file()]
+    for path in sorted(runs, key=lambda path: path.stat().st_mtime)[:-KEPT]:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def reference_key(masters: Path, place: Place) -> str:
-    """Of everything that the solution's answers depend on, threads apart."""
+    """Return a hash of everything that the solution's answers depend on, the number of threads excluded."""
     digest = hashlib.sha256(torch.__version__.encode())
-    ours = [
-        ROOT / "grading" / name
-        for name in ("judging/hidden_tests.py", "judging/reference.py", "submissions/slicing.py")
-    ]
-    for path in [*sorted(masters.rglob("*.py")), *sorted((ROOT / "helpers").rglob("*.py")), *ours]:
+    names = ("judging/hidden_tests.py", "judging/reference.py", "submissions/slicing.py")
+    grader = [ROOT / "grading" / name for name in names]
+    for path in [*sorted(masters.rglob("*.py")), *sorted((ROOT / "helpers").rglob("*.py")), *grader]:
         digest.update(path.read_bytes())
     for value in (place.model, place.text, place.budget):
         digest.update(value.encode())
@@ -188,26 +190,26 @@ def reference_key(masters: Path, place: Place) -> str:
 
 
 def _run_solutions(masters: Path, place: Place, out: Path) -> None:
-    environment = os.environ | {
-        "HOMEWORK_MODEL": place.model,
-        "HOMEWORK_TEXT": place.text,
-        "HOMEWORK_BUDGET": place.budget,
-    }
+    settings = {"HOMEWORK_MODEL": place.model, "HOMEWORK_TEXT": place.text, "HOMEWORK_BUDGET": place.budget}
     command = [sys.executable, "-m", "grading.judging.reference", str(masters), str(out)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, env=os.environ | settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     if done.returncode:
-        raise FactsError("the solutions don't run here:\n" + "\n".join(done.stderr.strip().splitlines()[-12:]))
+        raise FactsError(
+            "The reference solutions don't run here. Fix this error first:\n"
+            + "\n".join(done.stderr.strip().splitlines()[-12:])
+        )
 
 
-# What follows runs in a process of its own, without students' code ------------------------------------------
+# The rest runs in a separate process, which never runs students' code.
 
 
 def _make(masters: Path, out: Path) -> None:
     hidden_tests = load_hidden_tests(masters)
     scope: dict = {"__name__": "question"}
-    exec(
-        compile((masters / "hidden_tests" / "questions.py").read_text(encoding="utf-8"), "questions.py", "exec"), scope
-    )
+    source = (masters / "hidden_tests" / "questions.py").read_text(encoding="utf-8")
+    exec(compile(source, "questions.py", "exec"), scope)
     expected: dict[str, dict] = {}
     record: dict = {"bundles": {}}
     for path in find_masters(masters):
@@ -219,9 +221,8 @@ def _make(masters: Path, out: Path) -> None:
         _record(found, record)
         if "middle" in found:
             expected["hidden"] = _hidden(found, hidden_tests.HIDDEN_SEED)
-            expected["reference"] = _answers(
-                scope, found, hidden_tests.dictionary_questions("reference"), expected["hidden"]
-            )
+            questions = hidden_tests.dictionary_questions("reference")
+            expected["reference"] = _answers(scope, found, questions, expected["hidden"])
         for test in hidden_tests.HIDDEN_TESTS:
             if all(name in found for name in hidden_tests.WANTED[test.task]):
                 expected[test.key] = _answers(scope, found, test.questions, expected.get("hidden"))
@@ -230,12 +231,11 @@ def _make(masters: Path, out: Path) -> None:
 
 
 def _namespace(book, hidden_tests: ModuleType, stem: str) -> dict:
-    """The names of a solution after the cells that the hidden tests and the bundle need."""
+    """Run the solution's cells that the hidden tests and the bundle need, and return the namespace."""
     cells = [Cell(cell.source, cell.cell_type == "code", *_task(cell)) for cell in book.cells]
     solution = Submission(cells, {squeeze(cell.source) for cell in cells if cell.role != "solution"}, stubs={}, have=())
-    wanted = [name for names in hidden_tests.WANTED.values() for name in names] + list(
-        hidden_tests.PROVIDED.get(stem, ())
-    )
+    wanted = [name for names in hidden_tests.WANTED.values() for name in names]
+    wanted += hidden_tests.PROVIDED.get(stem, ())
     plan = solution.plan("", [name for name in wanted if any(name in names.binds for names in solution.names)])
     scope: dict = {"__name__": "__main__"}
     torch.manual_seed(0)
@@ -262,7 +262,7 @@ def _record(found: dict, record: dict) -> None:
 
 
 def _hidden(found: dict, seed: int) -> np.ndarray:
-    """Activations of text that the model writes for the occasion, from the beginnings of lines; the beginnings left out."""
+    """Return activations of new text: the model continues beginnings of lines, which are themselves excluded."""
     from helpers.caching.harvesting import harvest
     from helpers.hooks.generation import generate_many
     from helpers.hooks.sampling import Sampling
@@ -273,9 +273,8 @@ def _hidden(found: dict, seed: int) -> np.ndarray:
     begun = [text for text in begun if text.strip()][: -(-HIDDEN_TOKENS[found["setting"].budget] // new)]
     draws = [Sampling(temperature=0.8, seed=seed + i) for i in range(len(begun))]
     (written,) = generate_many(model, begun, [[]], new, sampling=draws, fluency=False)
-    acts = harvest(
-        model, [each.full_text for each in written], middle.hook_name, model.cfg.n_ctx, "cut", progress=False
-    )
+    texts = [completion.full_text for completion in written]
+    acts = harvest(model, texts, middle.hook_name, model.cfg.n_ctx, "cut", progress=False)
     acts = acts[acts.positions > BEGINNING].without_sinks()
     return acts.values.float().numpy()
 
@@ -288,8 +287,6 @@ def _answers(scope: dict, found: dict, questions, hidden) -> dict:
 
 
 def _ask(scope: dict, found: dict, name: str, words: dict, which: str, hidden: np.ndarray | None) -> dict:
-    from safetensors.torch import load
-
     more, blob = given(which, hidden) if which else ({}, b"")
     answer = scope[name](found, {**words, **more, **(load(blob) if blob else {})})
     return {key: value.detach().numpy() if isinstance(value, torch.Tensor) else value for key, value in answer.items()}

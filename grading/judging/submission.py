@@ -1,7 +1,7 @@
-"""One submission, from notebooks to marks.
+"""Grade one submission, from its notebooks to its marks.
 
-Each task gets an interpreter of its own, which runs the cells that the task needs and then answers the hidden tests' questions.
-What comes back is compared here. Whatever a submission does, it ends in marks.
+Each task gets a fresh interpreter. It runs the cells that the task needs, then answers the hidden tests' questions.
+The answers are compared in this process. Every submission ends in marks, whatever its code does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import builtins
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from grading.course import Course, Notebook
 from grading.judging.hidden_tests import BadAnswer, HiddenTest, read_answer
@@ -23,11 +24,19 @@ from grading.submissions.notebook import Cell, Unreadable, read_notebook
 from grading.submissions.slicing import Plan, Submission
 
 
+@dataclass(frozen=True)
+class _Book:
+    """A student's notebook: the cells as handed in, and the same cells parsed."""
+
+    cells: list[Cell]
+    submission: Submission
+
+
 def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions=None) -> Marks:
-    """Marks for one submission; never raises for what a student did.
+    """Return the marks of one submission. Nothing that a student's code does makes this raise.
 
     Args:
-        sessions: what makes interpreters, sandboxes by default; called with ``facts`` and ``limits``.
+        sessions: a class like :class:`Sandboxes` (the default), called with ``facts`` and ``limits``.
     """
     started, own = time.monotonic(), time.process_time()
     notes = list(handed.notes)
@@ -41,7 +50,8 @@ def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions
     written = {
         task: text
         for notebook in course.notebooks
-        for task, text in notebook.answers(books.get(notebook.name, [])).items()
+        if notebook.name in books
+        for task, text in notebook.answers(books[notebook.name].cells).items()
     }
     return Marks(
         student=handed.student,
@@ -55,35 +65,39 @@ def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions
     )
 
 
-def _books(handed: Handed, course: Course, facts: Facts, notes: list[str]) -> dict[str, list[Cell]]:
-    """Cells by notebook: a file counts for each notebook whose tasks it holds; of two, the later one if it answers as much."""
-    found: dict[str, tuple[int, list[Cell]]] = {}
+def _books(handed: Handed, course: Course, facts: Facts, notes: list[str]) -> dict[str, _Book]:
+    """Return the student's notebooks by name.
+
+    A file counts for every notebook whose tasks it holds. Of two files for one notebook, the one that answers more
+    tasks counts; if they answer the same number, the later one does.
+    """
+    wanted = facts.hidden_tests.WANTED
+    found: dict[str, tuple[int, _Book]] = {}
     for path in handed.files:
         try:
             cells = read_notebook(path)
         except Unreadable as error:
             notes.append(f"{path.name}: {error}.")
             continue
-        mine = [notebook for notebook in course.notebooks if notebook.claims(cells, facts.hidden_tests.WANTED)]
-        if not mine:
-            notes.append(f"{path.name}: none of the homework's tasks is in it.")
-        for notebook in mine:
-            submission = notebook.submission(cells, [])
-            answered = sum(
-                submission.answered(task, facts.hidden_tests.WANTED.get(task, ())) for task in notebook.tasks
-            )
-            best, _ = found.get(notebook.name, (-1, []))
+        matching = [notebook for notebook in course.notebooks if notebook.claims(cells, wanted)]
+        if not matching:
+            notes.append(f"{path.name}: it contains none of the homework's tasks.")
+        for notebook in matching:
+            submission = notebook.submission(cells, facts.names(notebook.name))
+            answered = sum(submission.answered(task, wanted.get(task, ())) for task in notebook.tasks)
+            best = found[notebook.name][0] if notebook.name in found else -1
             if best > 0 and answered:
                 notes.append(
-                    f"{path.name}: a second file for {notebook.name}; the one with more answers counts, of equals the later."
+                    f"{path.name}: a second file for {notebook.name}. "
+                    "The file with more answers counts; if they are equal, the later one."
                 )
             if answered >= best:
-                found[notebook.name] = (answered, cells)
-    return {name: cells for name, (_, cells) in found.items()}
+                found[notebook.name] = (answered, _Book(cells, submission))
+    return {name: book for name, (_, book) in found.items()}
 
 
 class Sandboxes:
-    """A sandbox that is started when it is first needed, and again when it had to be stopped."""
+    """A sandbox that starts when it is first needed, and restarts after it was stopped."""
 
     def __init__(self, facts: Facts, limits: Limits) -> None:
         self.facts, self.limits = facts, limits
@@ -104,7 +118,7 @@ class Sandboxes:
 
     @contextmanager
     def task(self) -> Iterator[Session]:
-        """An interpreter for one task; a :class:`Broken` leaves the next task a new sandbox."""
+        """Yield a fresh interpreter for one task. After a :class:`Broken`, the next task gets a new sandbox."""
         if time.monotonic() > self.until:
             raise Broken("time")
         try:
@@ -118,16 +132,14 @@ class Sandboxes:
             raise
 
 
-def _notebook(notebook: Notebook, cells: list[Cell] | None, facts: Facts, sessions: Sandboxes) -> Iterator[TaskMark]:
-    have = [*facts.names(notebook.name)]
-    submission = notebook.submission(cells or [], have)
+def _notebook(notebook: Notebook, book: _Book | None, facts: Facts, sessions: Sandboxes) -> Iterator[TaskMark]:
     for task in notebook.tasks.values():
-        if cells is None:
-            yield _mark(task, "not found", note="This notebook wasn't handed in, or can't be read.")
+        if book is None:
+            yield _mark(task, "not found", note="This notebook wasn't handed in, or it can't be read.")
         elif task.written:
-            yield _mark(task, "to be marked" if notebook.answers(cells).get(task.id) else "untouched")
+            yield _mark(task, "to be marked" if notebook.answers(book.cells).get(task.id) else "untouched")
         else:
-            yield _code_task(task, notebook, submission, facts, sessions)
+            yield _code_task(task, notebook, book.submission, facts, sessions)
 
 
 def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Facts, sessions: Sandboxes) -> TaskMark:
@@ -138,9 +150,9 @@ def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Fa
         plan = submission.plan(task.id, wanted, submission.check_of(task.id))
         last = submission.plan(task.id, wanted)
     except RecursionError:
-        return _mark(task, "wrong", note="The cells need each other in too long a chain.")
+        return _mark(task, "wrong", note="The chain of cells that need each other is too long.")
     mark = _by_plan(task, notebook, submission, plan, facts, sessions)
-    if mark.outcome != "right" and last != plan:  # the answer may have been mended behind its check
+    if mark.outcome != "right" and last != plan:  # the student may have fixed the answer below its check
         other = _by_plan(task, notebook, submission, last, facts, sessions)
         mark = max(mark, other, key=lambda each: each.points)
     return mark
@@ -149,7 +161,7 @@ def _code_task(task: Task, notebook: Notebook, submission: Submission, facts: Fa
 def _by_plan(
     task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, sessions: Sandboxes
 ) -> TaskMark:
-    """The mark for an answer that is made of these cells."""
+    """Return the mark for the answer that the plan's cells produce."""
     wanted = facts.hidden_tests.WANTED[task.id]
     if len(set(plan.missing)) == len(wanted):
         if plan.broken:
@@ -176,7 +188,7 @@ def _by_plan(
 def _run(
     notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, session: Session
 ) -> list[tuple[int, dict]]:
-    """Bring the session to where the task's answer is; the cells that raised, and what."""
+    """Run the plan's cells in the session and return the errors as (cell index, error)."""
     session.cell(notebook.preamble)
     names = [name for name in plan.provided if name in facts.names(notebook.name)]
     if names:
@@ -185,11 +197,11 @@ def _run(
 
 
 def _note(submission: Submission, plan: Plan, errors: list[tuple[int, dict]], wanted: tuple[str, ...]) -> str:
-    """What else went wrong: a cell that isn't Python, or that raised before it had made what the task asks for."""
+    """Return a note on a cell that isn't Python, or on the first error raised while the cells ran."""
     if plan.broken and plan.missing:
         return f"A cell can't be run: {plan.broken[0][1]}."
-    mine = [error for index, error in errors if submission.names[index].binds & set(wanted)]
-    error = (mine or [error for _, error in errors] or [None])[0]
+    in_answer = [error for index, error in errors if submission.names[index].binds & set(wanted)]
+    error = (in_answer or [error for _, error in errors] or [None])[0]
     return f"While your cells ran: {_in_words(error, submission)}" if error else ""
 
 
@@ -212,7 +224,7 @@ def _try(test: HiddenTest, submission: Submission, facts: Facts, session: Sessio
             wrong = test.compare(answers, facts.expected[test.key], facts)
         except BadAnswer as error:
             wrong = str(error)
-        except (ArithmeticError, ValueError, TypeError, MemoryError):  # numbers that no honest answer has
+        except (ArithmeticError, ValueError, TypeError, MemoryError):  # only hostile numbers get here
             wrong = "the answer can't be judged"
     return Tried(test.name, test.tried, test.share, wrong)
 
@@ -220,7 +232,7 @@ def _try(test: HiddenTest, submission: Submission, facts: Facts, session: Sessio
 def _public_check(
     task: Task, notebook: Notebook, submission: Submission, plan: Plan, facts: Facts, sessions: Sandboxes
 ) -> str:
-    """What the notebook's own check says, in an interpreter that has seen no hidden input."""
+    """Return what the notebook's own check says, run in an interpreter that has seen no hidden input."""
     check = facts.hidden_tests.CHECKS.get(task.id)
     if check is None:
         return ""
@@ -234,10 +246,10 @@ def _public_check(
 
 
 def _in_words(error, submission: Submission, wanted: tuple[str, ...] | None = None) -> str:
-    """An error of the student's code, in the words of the submission and of Python alone.
+    """Return an error in the student's code as a sentence that reveals no hidden input.
 
-    From a hidden test (``wanted`` is given then) no message: it could tell the hidden input. A line is quoted if it stands in the
-    submission, a kind of error if Python or the submission knows it.
+    A line is quoted only if it occurs in the submission. An error type is named only if it is Python's or occurs in the
+    submission. ``wanted`` is given for errors in a hidden test; their message is left out, as it could hold the input.
     """
     error = error if isinstance(error, dict) else {}
     kind, line, text, message = (error.get(name) for name in ("type", "line", "text", "message"))
@@ -245,13 +257,13 @@ def _in_words(error, submission: Submission, wanted: tuple[str, ...] | None = No
     kind = (
         kind
         if isinstance(kind, str)
-        and (hasattr(builtins, kind) or kind.isidentifier() and any(kind in source for source in sources))
+        and (hasattr(builtins, kind) or (kind.isidentifier() and any(kind in source for source in sources)))
         else "an error"
     )
     if error.get("type") == "NotDone":
         return "it isn't done yet"
     if wanted and kind == "KeyError" and isinstance(message, str) and message.strip("'\"") in wanted:
-        return f"there is no {message}: the cell that makes it is missing, or stopped before it"
+        return f"there is no {message}: the cell that defines it is missing, or stopped before defining it"
     known = isinstance(text, str) and len(text) > 3 and any(text in source for source in sources)
     where = f" in line {line}: {text[:120]}" if known and isinstance(line, int) else ""
     return f"your code raises {kind}{where}" + (f" ({str(message)[:200]})" if wanted is None and message else "")

@@ -1,1 +1,1 @@
-"""Release: masters become student notebooks, executed solutions and the handout."""
+"""Build student notebooks, executed solutions and the handout from the masters."""

@@ -1,14 +1,13 @@
-"""Masters to notebooks: ``python -m grading.release.build [--no-execute] [NAME...]``, or ``make release``.
+"""Build notebooks from masters: ``python -m grading.release.build [--no-execute] [NAME...]``, or ``make release``.
 
-Each master ``solutions/NN_name.py`` (:mod:`grading.release.masters` says how one is written) becomes
+Each master ``solutions/NN_name.py`` (:mod:`grading.release.masters` describes the format) becomes two notebooks:
 
-- ``solutions/NN_name.ipynb``: everything, executed, with outputs (without them under ``--no-execute``);
-- ``notebooks/NN_name.ipynb``: what students get: solutions replaced by stubs, no rubrics, never executed.
+- ``solutions/NN_name.ipynb`` has everything, executed, with outputs (``--no-execute``: without);
+- ``notebooks/NN_name.ipynb`` is for students: stubs replace the solutions, rubrics are left out, nothing is executed.
 
-Cells carry nbgrader's metadata, so that a course with nbgrader can take the student notebooks as a release, and
-``metadata.homework`` with task and role for our own grader. The same master always gives the same bytes, an
-executed notebook's outputs apart. A solution's line that shows in the student notebook is an error, and nothing
-is written then.
+Cells carry nbgrader's metadata, so a course with nbgrader can release the student notebooks. They also carry
+``metadata.homework`` with task and role for this grader. The same master always gives the same bytes, except for
+outputs. If the student notebook shows a line of a solution, the build fails and writes nothing.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from grading.release.masters import HIDDEN_ROLES, ReleaseError, find_masters, gr
 from helpers.files import write_text
 
 ANSWER_STUB = "*Your answer here.*"
-_SHORTEST = 8  # characters of a solution's line below which it says nothing
+_SHORTEST = 8  # characters: a shorter solution line gives nothing away
 # Lines that any two pieces of Python may share: imports, block headers, a bare name returned, brackets.
 _GLUE = re.compile(r"(import|from) .*|.*:|return [\w., ]*|[\W_]*|(pass|continue|break)")
 
 
 def build_solution(master: Path) -> NotebookNode:
-    """The master's notebook with solutions and nbgrader's metadata, not executed.
+    """Return the master's notebook with solutions and nbgrader's metadata, not executed.
 
     Raises:
         ReleaseError: the master breaks a convention.
@@ -51,7 +50,7 @@ def build_solution(master: Path) -> NotebookNode:
 
 
 def build_student(master: Path) -> NotebookNode:
-    """The student's notebook: stubs in place of solutions, no rubrics or instructor cells, no outputs.
+    """Return the student's notebook: stubs in place of solutions, no rubrics or instructor cells, no outputs.
 
     Raises:
         ReleaseError: the master breaks a convention.
@@ -69,10 +68,10 @@ def build_student(master: Path) -> NotebookNode:
 
 
 def leaks(solution: NotebookNode, student: NotebookNode) -> list[str]:
-    """The lines of solutions and rubrics that show anywhere in the student's notebook, outputs and metadata too.
+    """Return the lines of solutions and rubrics that occur in the student's notebook, outputs and metadata included.
 
-    Spaces don't matter. Comments, lines under 8 characters and lines that say nothing by themselves (imports,
-    block headers, a name returned) are passed over; any other line has to be in the solution alone.
+    Spaces are ignored. Comments, lines under 8 characters and lines that give nothing away (imports, block headers, a
+    returned name) are skipped.
     """
     shown = [_squeeze(text) for text in _strings(student)]
     found = []
@@ -86,12 +85,12 @@ def leaks(solution: NotebookNode, student: NotebookNode) -> list[str]:
 
 
 def write_notebook(book: NotebookNode, path: Path) -> None:
-    """Write the notebook whole or not at all."""
+    """Write the notebook atomically."""
     write_text(path, nbformat.writes(book) + "\n")
 
 
 def _nbgrader(mark: NotebookNode, book: NotebookNode) -> NotebookNode:
-    """nbgrader's cell metadata: points stand on the check of a code task and on a written answer itself."""
+    """Return nbgrader's cell metadata. The points are on a code task's check, or on the written answer itself."""
     meta = NotebookNode(
         schema_version=3,
         grade_id=grade_id(mark),
@@ -110,12 +109,12 @@ def _secrets(solution: NotebookNode) -> Iterator[str]:
     for cell in solution.cells:
         rubric = cell.metadata.get("homework", {}).get("role") == "rubric"
         lines = cell.source.split("\n") if rubric else solution_lines(cell)
-        # Without a comment at a line's end, the line is the same line.
+        # Drop trailing comments: the line would leak without its comment too.
         yield from (line.split("  # ")[0] for line in lines) if cell.cell_type == "code" else lines
 
 
 def _strings(value: object) -> Iterator[str]:
-    """Every string in a notebook: sources, outputs, metadata."""
+    """Yield every string in a notebook: sources, outputs, metadata."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -142,12 +141,12 @@ def _execute(book: NotebookNode, name: str) -> None:
     if result.failed_cell is not None:
         raise ReleaseError(describe_failure(name, book, result))
     for cell in code:
-        cell.metadata.pop("execution", None)  # times would differ in every build
+        cell.metadata.pop("execution", None)  # times differ in every build
         cell.outputs = _without_paths(cell.outputs)
 
 
 def _without_paths(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """The outputs, with this machine's folders cut from warnings and the like: the notebooks are published."""
+    """Return the outputs without this machine's folders (in warnings, say), because the notebooks are published."""
     text = json.dumps(outputs)
     for folder, short in ((Path.cwd(), "."), (Path(sys.prefix), "<python>"), (Path.home(), "~")):
         if folder != Path("/"):
@@ -156,22 +155,22 @@ def _without_paths(outputs: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def release(masters: list[Path], folder: Path, solutions: str = "executed") -> None:
-    """Write each master's student notebook into ``folder``, and its solution beside it.
+    """Write each master's student notebook to ``folder``, and its solution next to the master.
 
     Args:
         solutions: ``"executed"``, ``"built"`` without outputs, or ``"none"``.
 
     Raises:
-        ReleaseError: a broken master, a leak (nothing is written then), or a solution that fails.
+        ReleaseError: a master is broken or leaks (then nothing is written), or a solution fails.
     """
     built = [(master, build_solution(master), build_student(master)) for master in masters]
     for master, solution, student in built:
         if found := leaks(solution, student):
             raise ReleaseError(
-                f"{master.name}: students would see {len(found)} line(s) of its solutions, such as {found[0]!r}: "
-                "reword the line in the solution or outside it."
+                f"{master.name}: students would see {len(found)} line(s) of its solutions, such as {found[0]!r}. "
+                "Change the line in the solution, or wherever else it occurs."
             )
-    for master, solution, student in built:
+    for master, _, student in built:
         write_notebook(student, folder / f"{master.stem}.ipynb")
     for master, solution, _ in built if solutions != "none" else ():
         if solutions == "executed":
@@ -180,11 +179,15 @@ def release(masters: list[Path], folder: Path, solutions: str = "executed") -> N
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m grading.release.build", description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="masters to build, as in 01_sentiment_steering (all)")
-    parser.add_argument("--masters", type=Path, default=Path("solutions"), help="their folder (solutions)")
-    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="for student notebooks (notebooks)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="masters to build, such as 01_sentiment_steering (all)"
+    )
+    parser.add_argument("--masters", type=Path, default=Path("solutions"), help="folder of the masters (solutions)")
+    parser.add_argument(
+        "--notebooks", type=Path, default=Path("notebooks"), help="folder for student notebooks (notebooks)"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--no-execute",

@@ -1,4 +1,4 @@
-"""Executing a notebook cell by cell, with progress, and keeping what it did when it fails."""
+"""Execute a notebook cell by cell, report progress, and keep the outputs if a cell fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass
 class Execution:
-    """What came of an execution: seconds by cell index, and where and how it failed, if it did."""
+    """The result of an execution: seconds by cell index, and the failed cell and its error, if any."""
 
     seconds: dict[int, float] = field(default_factory=dict)
     failed_cell: int | None = None
@@ -31,9 +31,9 @@ def execute(book: NotebookNode, cwd: Path, on_cell: Callable[[NotebookNode], Non
     """Run the notebook's code cells in place, up to the first that fails.
 
     Args:
-        book: the notebook; its outputs and ``metadata.execution`` times are filled in, those of a failure too.
-        cwd: the kernel's working directory: relative paths in ``HOMEWORK_MODEL`` and ``HOMEWORK_TEXT`` start there.
-        on_cell: called with each code cell that is about to run.
+        book: the notebook; its outputs and ``metadata.execution`` times are filled in, also for a cell that fails.
+        cwd: the kernel's working directory, where relative ``HOMEWORK_MODEL`` and ``HOMEWORK_TEXT`` start.
+        on_cell: called with each code cell before it runs.
     """
     result = Execution()
     started: list[tuple[int, float]] = []
@@ -65,8 +65,10 @@ def execute(book: NotebookNode, cwd: Path, on_cell: Callable[[NotebookNode], Non
 
 @contextmanager
 def _sockets(client: NotebookClient) -> Iterator[None]:
-    """Let the kernel talk over files of ours, where there are such: a TCP port is open to all who use the machine,
-    and the kernel warns of it in the middle of the progress bar."""
+    """Connect to the kernel through files in a private folder, where the system supports that.
+
+    Every user of the machine can reach a TCP port, and the kernel's warning about it would break the progress bar.
+    """
     if os.name != "posix":
         yield
         return
@@ -77,7 +79,7 @@ def _sockets(client: NotebookClient) -> Iterator[None]:
 
 
 def _error_text(cell: NotebookNode, error: Exception) -> str:
-    """The traceback that the notebook shows, without colours; for a kernel that died, nbclient's sentence."""
+    """Return the notebook's traceback without colours, or nbclient's message if the kernel died."""
     for output in cell.get("outputs", []):
         if output.output_type == "error":
             return _COLOURS.sub("", "\n".join(output.traceback))
@@ -85,13 +87,13 @@ def _error_text(cell: NotebookNode, error: Exception) -> str:
 
 
 def task_name(cell: NotebookNode) -> str:
-    """What a progress bar calls the cell."""
+    """Return the cell's name for a progress bar."""
     mark = cell.metadata.get("homework", {})
     return f"{mark['task']} {mark['role']}" if "task" in mark else "other"
 
 
 def describe_failure(name: str, book: NotebookNode, result: Execution, lines: int = 12) -> str:
-    """Which notebook and cell failed, and the last lines of its traceback."""
+    """Return which notebook and cell failed, with the last lines of the traceback."""
     cell = book.cells[result.failed_cell]
     first = cell.source.strip().split("\n")[0]
     tail = "\n".join(result.error.rstrip().split("\n")[-lines:])

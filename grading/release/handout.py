@@ -1,4 +1,4 @@
-"""The zip file that students get: notebooks and helpers, no solutions, no hidden tests, no grader but the self-check."""
+"""Build the students' zip file: notebooks, helpers and the self-check, without solutions and hidden tests."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pathlib import Path
 from grading.paths import ROOT
 
 FILES = (
-    "README.md", "LICENSE", "Makefile", "environment.yml", "requirements.txt", "requirements-model.txt", "pyproject.toml",
-    "docs/troubleshooting.md",
+    "README.md", "LICENSE", "Makefile", "environment.yml", "requirements.txt", "requirements-model.txt",
+    "pyproject.toml", "docs/troubleshooting.md",
 )  # fmt: skip
 FOLDERS = ("notebooks", "helpers")
-# The self-check and what it imports; a test compares the list with the imports.
+# The self-check and what it imports; a test compares this list with the actual imports.
 SELF_CHECK = (
     "__init__", "__main__", "marks", "paths", "selfcheck",
     "sandbox/__init__", "sandbox/isolation", "sandbox/session", "sandbox/worker",
     "submissions/__init__", "submissions/cell_names", "submissions/notebook", "submissions/slicing",
 )  # fmt: skip
-SECTIONS = ("For students", "Settings")  # of the README; its figures would give away what students are to find
-_STAMP = (2020, 1, 1, 0, 0, 0)  # the same course always gives the same bytes
+SECTIONS = ("For students", "Settings")  # of the README; its other sections give answers away
+_STAMP = (2020, 1, 1, 0, 0, 0)  # fixed, so that the same course always gives the same bytes
 
 
 def contents(root: Path = ROOT) -> dict[Path, Path]:
-    """Return the files of the handout: their path in it, and their path in the course. Both are relative."""
+    """Return the handout's files: their path in the archive -> their path in the course, both relative."""
     found = {Path(name): Path(name) for name in FILES}
     found |= {path: path for path in (Path("grading") / f"{name}.py" for name in SELF_CHECK)}
     for folder in FOLDERS:
         found |= {path: path for path in _visible(root, folder)}
-    # Students write into notebooks/, and the self-check has to know what was given.
+    # Students edit notebooks/, so the self-check needs an unedited copy.
     found |= {Path("grading/given") / path.name: path for path in found.values() if path.match("notebooks/*.ipynb")}
     return found
 
@@ -61,8 +61,10 @@ def _readme(root: Path) -> str:
 
 def add_command(commands) -> None:
     """Add ``handout`` to a command line's subparsers."""
-    parser = commands.add_parser("handout", help="the zip file that students get")
-    parser.add_argument("--out", type=Path, default=Path("build/handout.zip"), help="(build/handout.zip)")
+    parser = commands.add_parser("handout", help="build the students' zip file")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/handout.zip"), help="path of the zip file (build/handout.zip)"
+    )
     parser.set_defaults(run=_write)
 
 

@@ -1,21 +1,21 @@
-"""Masters: the one file per notebook that people edit, read and checked here.
+"""Read and check masters, the one file per notebook that instructors edit.
 
-A master is ``solutions/NN_name.py`` in jupytext's py:percent format. What a cell is stands in its first line:
+A master is ``solutions/NN_name.py`` in jupytext's py:percent format. A cell's first line says what the cell is:
 
 ``# %% task="1.1" points=1``
-    The solution of a graded task. What lies between the lines ``### BEGIN SOLUTION`` and ``### END SOLUTION``
-    (several such regions are fine) becomes ``raise NotDone("1.1")`` for students; the rest of the cell stays.
-    The master's first code cell therefore says ``from helpers.checks import NotDone``.
-    ``bonus=true`` marks a task whose points come on top.
+    The solution of a graded task. Students get ``raise NotDone("1.1")`` in place of the lines between
+    ``### BEGIN SOLUTION`` and ``### END SOLUTION``; the rest of the cell stays. A cell may have several such regions.
+    The master's first code cell therefore has to contain ``from helpers.checks import NotDone``.
+    ``bonus=true`` marks a task whose points don't count towards the maximum.
 ``# %% task="1.1" role="check"``
     The task's public check. It is locked for students. Every graded code task has exactly one.
 ``# %% [markdown] task="1.4" points=0.5 role="written"``
-    A question answered in words: the prompt, then the model answer between ``<!-- BEGIN SOLUTION -->`` and
-    ``<!-- END SOLUTION -->``, which becomes "*Your answer here.*".
+    A question answered in words: the prompt, then a model answer between ``<!-- BEGIN SOLUTION -->`` and
+    ``<!-- END SOLUTION -->``. Students get "*Your answer here.*" in its place.
 ``# %% [markdown] task="1.4" role="rubric"``
-    How the answer is marked; every written task has one. Left out for students.
+    How the answer is marked. Every written task has one; students don't get it.
 ``# %% role="instructor"``
-    Any cell that only instructors see. Left out for students.
+    Any other cell that students don't get.
 
 Every other cell is the same for everyone. A task's id is a string in quotes, and a task has one solution cell.
 """
@@ -32,17 +32,17 @@ from nbformat import NotebookNode, v4
 ROLES = ("check", "written", "rubric", "instructor")
 HIDDEN_ROLES = ("rubric", "instructor")
 BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
-# A cell with one of these tags counts as passed whatever happens in it, so no cell of ours may have one.
+# A cell with one of these tags passes whatever happens in it, so a master may not use them.
 FORBIDDEN_TAGS = ("raises-exception", "skip-execution")
 
 
 class ReleaseError(ValueError):
-    """A master that breaks the conventions, or a student notebook that shows a solution."""
+    """Raised when a master breaks a convention, a student notebook shows a solution, or a solution fails."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A graded task as its master states it."""
+    """A graded task as its master defines it."""
 
     id: str
     points: float
@@ -51,14 +51,14 @@ class Task:
 
 
 def find_masters(folder: Path, names: list[str] | None = None) -> list[Path]:
-    """The masters of a folder in order, or only the named ones (``01_name``, with or without ``.py``).
+    """Return a folder's masters in order, or only the named ones (``01_name``, with or without ``.py``).
 
     Raises:
-        ReleaseError: a folder without masters, or a name that none of them has.
+        ReleaseError: the folder has no masters, or none with a given name.
     """
     found = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.py"))}
     if not found:
-        raise ReleaseError(f"{folder}: no master NN_name.py there; name their folder with --masters.")
+        raise ReleaseError(f"{folder}: no master NN_name.py there. Pass the masters' folder with --masters.")
     wanted = [Path(name).stem for name in names or found]
     for name in wanted:
         if name not in found:
@@ -67,16 +67,16 @@ def find_masters(folder: Path, names: list[str] | None = None) -> list[Path]:
 
 
 def read_master(path: Path) -> NotebookNode:
-    """The master as a notebook with its solutions and markers, each cell's task and role in its metadata.
+    """Return the master as a notebook with its solutions and markers.
 
-    A cell's ``metadata.homework`` holds ``task``, ``role`` (``"solution"`` for a graded code cell), and on
-    solution and written cells ``points`` and ``bonus``. Cell ids depend on the master alone.
+    A cell's ``metadata.homework`` holds ``task`` and ``role`` (``"solution"`` for a graded code cell). Solution and
+    written cells also have ``points`` and ``bonus`` there. Cell ids depend only on the master.
 
     Raises:
         ReleaseError: the master breaks a convention; the message names the file and the cell.
     """
     cells = [cell for cell in jupytext.read(path, fmt="py:percent").cells if cell.source.strip()]
-    book = v4.new_notebook()  # filled afterwards: it would mend two cells with one id, which is our error to report
+    book = v4.new_notebook()  # filled afterwards: new_notebook would silently change duplicate ids
     book.cells = [_cell(cell, _Place(path, number, cell)) for number, cell in enumerate(cells, 1)]
     book.metadata = NotebookNode(
         kernelspec={"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"},
@@ -87,7 +87,7 @@ def read_master(path: Path) -> NotebookNode:
 
 
 def tasks(book: NotebookNode) -> dict[str, Task]:
-    """The graded tasks of a notebook that :func:`read_master` made, in their order."""
+    """Return the graded tasks, in order, of a notebook that :func:`read_master` returned."""
     marks = [cell.metadata.get("homework", {}) for cell in book.cells]
     return {
         mark["task"]: Task(mark["task"], mark["points"], mark["role"] == "written", mark["bonus"])
@@ -97,7 +97,7 @@ def tasks(book: NotebookNode) -> dict[str, Task]:
 
 
 def solution_lines(cell: NotebookNode) -> list[str]:
-    """The lines between the cell's markers."""
+    """Return the lines between the cell's markers."""
     inside, lines = False, []
     for line in cell.source.split("\n"):
         if BEGIN in line or END in line:
@@ -108,7 +108,7 @@ def solution_lines(cell: NotebookNode) -> list[str]:
 
 
 class _Place:
-    """Where a cell stands, for error messages."""
+    """A cell's position, for error messages."""
 
     def __init__(self, path: Path, number: int, cell: NotebookNode) -> None:
         first = cell.source.strip().split("\n")[0]
@@ -120,7 +120,7 @@ class _Place:
 
 
 def _cell(cell: NotebookNode, place: _Place) -> NotebookNode:
-    """The cell with its marks checked and moved to where nothing else of Jupyter's looks."""
+    """Return the cell with its marks checked and moved to ``metadata.homework``."""
     meta = dict(cell.metadata)
     meta.pop("lines_to_next_cell", None)
     mark = {name: meta.pop(name) for name in ("task", "role", "points", "bonus") if name in meta}
@@ -135,7 +135,7 @@ def _cell(cell: NotebookNode, place: _Place) -> NotebookNode:
 
 
 def _mark(mark: dict, cell_type: str, place: _Place) -> NotebookNode:
-    """Task, role, points and bonus, complete and of the right kind."""
+    """Return task, role, points and bonus, checked."""
     role = mark.get("role", "solution")
     if role not in (*ROLES, "solution"):
         raise place.error(f"unknown role {role!r}: choose from {', '.join(ROLES)}, or none for a solution.")
@@ -155,7 +155,7 @@ def _mark(mark: dict, cell_type: str, place: _Place) -> NotebookNode:
 
 
 def _check_markers(cell: NotebookNode, mark: dict, place: _Place) -> None:
-    """Regions that open and close in turn, in cells that have a solution and in no others."""
+    """Check that regions open and close in turn, and that exactly the cells with a solution have one."""
     inside = False
     regions = 0
     for line in cell.source.split("\n"):
@@ -183,12 +183,12 @@ def _id(mark: dict | None, cell_type: str, index: int) -> str:
 
 
 def grade_id(mark: dict) -> str:
-    """nbgrader's id of a cell, such as ``check-1-1``: nbgrader allows no dots in it."""
+    """Return nbgrader's id of a cell, such as ``check-1-1``; nbgrader allows no dots."""
     return f"{mark['role']}-{mark['task']}".replace(".", "-")
 
 
 def _check_tasks(path: Path, book: NotebookNode) -> None:
-    """One solution per task; one check per code task and one rubric per written one."""
+    """Check that each task has one solution, each code task one check, and each written task one rubric."""
     seen: dict[str, int] = {}
     for number, cell in enumerate(book.cells, 1):
         mark = cell.metadata.get("homework", {})

@@ -1,12 +1,14 @@
-"""Both solutions end to end: ``python -m grading.release.run``, or ``make run``.
+"""Run the solutions end to end: ``python -m grading.release.run``, or ``make run``.
 
-Builds the solutions from their masters, executes them, and writes to ``build/``: ``run/NN_name.ipynb`` (executed,
-as far as it got), ``run/NN_name.html`` (pictures and styles inside; only formulas are set by MathJax from the
-net, without which they stay TeX), and ``run.json`` with the figures that the cells reported
-(:func:`helpers.report.report`). Prints one row per task. The exit status is 0 only when every cell ran and no check
-failed.
+The command builds the solutions from their masters, executes them, prints one row per task, and writes to ``build/``:
 
-Relative paths in ``HOMEWORK_MODEL`` and ``HOMEWORK_TEXT`` start where the command was given.
+- ``run/NN_name.ipynb``: the executed notebook, up to the first cell that failed;
+- ``run/NN_name.html``: the same as a page with its pictures inside. Formulas need MathJax from the internet, and
+  stay TeX without it;
+- ``run.json``: the figures that the cells reported (:func:`helpers.report.report`).
+
+The exit status is 0 only if every cell ran and no check failed. Relative paths in ``HOMEWORK_MODEL`` and
+``HOMEWORK_TEXT`` start in the current folder.
 """
 
 from __future__ import annotations
@@ -30,12 +32,12 @@ from helpers.settings import SettingsError
 
 
 def run(masters: list[Path], out: Path) -> dict:
-    """Execute the masters' solutions and write what came of them under ``out``; the content of ``run.json``.
+    """Execute the masters' solutions, write the results under ``out``, and return the content of ``run.json``.
 
-    A notebook that fails doesn't keep the next from running; its last lines are printed to stderr.
+    If a notebook fails, the end of its traceback is printed to stderr and the next notebook runs.
 
     Raises:
-        ReleaseError: a master breaks a convention; nothing was run then.
+        ReleaseError: a master breaks a convention; then nothing is run.
     """
     books = {master.stem: build_solution(master) for master in masters}
     started, clock = datetime.now(timezone.utc), time.perf_counter()
@@ -68,7 +70,7 @@ def _run_one(name: str, book: NotebookNode, folder: Path, bar: tqdm) -> dict:
 
     try:
         result = execute(book, Path.cwd(), step)
-    finally:  # an interrupted run leaves its notebook too
+    finally:  # write the notebook also after an interruption
         write_notebook(book, folder / f"{name}.ipynb")
     if result.failed_cell is not None:
         bar.write(describe_failure(name, book, result), file=sys.stderr)
@@ -78,11 +80,11 @@ def _run_one(name: str, book: NotebookNode, folder: Path, bar: tqdm) -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m grading.release.run", description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="masters to run, as in 01_sentiment_steering (all)")
-    parser.add_argument("--masters", type=Path, default=Path("solutions"), help="their folder (solutions)")
-    parser.add_argument("--out", type=Path, default=Path("build"), help="where results go (build)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="masters to run, such as 01_sentiment_steering (all)")
+    parser.add_argument("--masters", type=Path, default=Path("solutions"), help="folder of the masters (solutions)")
+    parser.add_argument("--out", type=Path, default=Path("build"), help="folder for the results (build)")
     options = parser.parse_args(arguments)
     try:
         record = run(find_masters(options.masters, options.names), options.out)

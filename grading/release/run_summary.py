@@ -1,4 +1,4 @@
-"""What a run found, per task: reports gathered from outputs, points from the master, seconds from the clock."""
+"""Sum up a run per task: figures that cells reported, points from the master, and run times."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from helpers.report import MIME, plain
 
 
 def summarise(book: NotebookNode, result: Execution) -> dict:
-    """One executed notebook's part of ``run.json``.
+    """Return one executed notebook's part of ``run.json``.
 
     Returns:
-        ``ok`` (all cells ran and no report says failed), ``cells``, ``seconds``, ``failed_cell`` (its number, from
-        1, or None), ``error`` (the last line of its traceback), ``other_seconds`` (cells of no task), and ``tasks``:
-        by id ``points``, ``bonus``, ``written``, ``passed`` (None where nothing was judged), ``key``, ``figures``,
-        ``seconds``.
+        ``ok`` (all cells ran and no check failed), ``cells`` (number of code cells), ``seconds``, ``other_seconds``
+        (in cells of no task), ``failed_cell`` (number from 1, or None), ``failed_in`` (the failed cell's task and
+        role), ``error`` (last line of the traceback), and ``tasks``: by id ``points``, ``bonus``, ``written``,
+        ``passed`` (None if nothing was judged), ``key``, ``figures``, ``seconds``.
     """
     found = {
         task.id: {"points": task.points, "bonus": task.bonus, "written": task.written}
@@ -54,20 +54,20 @@ def summarise(book: NotebookNode, result: Execution) -> dict:
 
 
 def table(all_tasks: dict[str, dict]) -> str:
-    """The tasks as text: task, points, whether the public checks passed, key figure, seconds."""
+    """Return the tasks as a text table: task, points, whether the public checks passed, key figure, seconds."""
     rows = [("task", "points", "checks", "key figure", "seconds")]
     for name, entry in sorted(all_tasks.items()):
         points = f"{entry['points']:g}" + (" bonus" if entry["bonus"] else "")
         verdict = {True: "passed", False: "FAILED", None: "by hand" if entry["written"] else "-"}[entry["passed"]]
         rows.append((name, points, verdict, entry["key"], f"{entry['seconds']:.1f}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
 
 
 def environment() -> dict:
-    """What the run depended on: versions, the device and the three settings, whether set or by default."""
+    """Return what the run depended on: versions, the device and the three settings, defaults included."""
     import torch
 
     from helpers.settings import settings
@@ -95,7 +95,7 @@ def _reports(book: NotebookNode) -> Iterator[dict]:
 
 
 def _merge(entry: dict, payload: dict) -> None:
-    """Later reports add figures and replace the key figure; a failure stays a failure."""
+    """Add a report to a task. A later report replaces the key figure, but a failure stays a failure."""
     if entry["passed"] is not False and payload.get("passed") is not None:
         entry["passed"] = payload["passed"]
     entry["key"] = payload.get("key") or entry["key"]
@@ -103,7 +103,7 @@ def _merge(entry: dict, payload: dict) -> None:
 
 
 def _unknown() -> dict:
-    """A report about something that isn't a graded task still has figures worth keeping."""
+    """Return an empty entry for a report that belongs to no graded task, so that its figures are kept."""
     return {"points": 0, "bonus": False, "written": False, "passed": None, "key": "", "figures": {}, "seconds": 0.0}
 
 

@@ -1,1 +1,1 @@
-"""Reports: tables for the gradebook and pages for students and instructors."""
+"""Write the gradebook's tables and the pages for students and instructors."""

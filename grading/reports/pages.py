@@ -1,4 +1,4 @@
-"""The pages of a report: one per student, the written answers beside their rubrics, and the class."""
+"""Write a report's pages: one per student, the written answers with their rubrics, and the class summary."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from grading.marks import Marks, TaskMark
 from grading.reports.tables import cell, points_of, total_of
 
 _PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-    lstrip_blocks=True,
+    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
+    trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
 _PAGES.filters["points"] = lambda value: f"{value:g}"
-_MARKDOWN = MarkdownIt("commonmark", {"html": False})  # of our own rubrics and questions; comments are no HTML here
+# For the course's own prompts and rubrics. Any HTML in them is escaped.
+_MARKDOWN = MarkdownIt("commonmark", {"html": False})
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
-BAR = 0.5  # points that a bar of the distribution spans
+BAR = 0.5  # points per bar of the distribution
 
 
 def feedback(marks: Marks, course: Course, written: dict, comments: dict) -> str:
-    """A student's page. Holds no hidden input and no expected value."""
+    """Return a student's page. It shows no hidden input and no expected value."""
     points = points_of(marks, course, written)
     name = cell(marks.student)
     return _PAGES.get_template("feedback.html").render(
@@ -42,7 +43,7 @@ def feedback(marks: Marks, course: Course, written: dict, comments: dict) -> str
 
 
 def written_page(marks: Sequence[Marks], course: Course) -> str:
-    """Every written answer, by task, beside the question and its rubric."""
+    """Return the page with all written answers by task, each task with its question and rubric."""
     parts = [
         {
             "task": task,
@@ -56,7 +57,7 @@ def written_page(marks: Sequence[Marks], course: Course) -> str:
 
 
 def summary(marks: Sequence[Marks], course: Course, written: dict, about: dict) -> str:
-    """The class on one page."""
+    """Return the page that sums up the class."""
     totals = [total_of(each, course, written) for each in marks]
     return _PAGES.get_template("summary.html").render(
         marks=marks,
@@ -86,15 +87,15 @@ def _distribution(totals: Sequence[float], top: float) -> list[dict]:
 
 def _task_row(name: str, marks: Sequence[Marks], course: Course, written: dict) -> dict:
     task = course.tasks[name]
-    found = [points_of(each, course, written)[name] for each in marks]
-    known = [value for value in found if value is not None]
+    points = [points_of(each, course, written)[name] for each in marks]
+    known = [value for value in points if value is not None]
     outcomes = Counter(mark.outcome for each in marks for mark in each.tasks if mark.task == name)
     mean = sum(known) / max(1, len(known))
     return {"name": name, "task": task, "mean": mean, "share": round(100 * mean / task.points), "outcomes": outcomes}
 
 
 def _mistakes(marks: Sequence[Marks]) -> list[tuple[str, str, int]]:
-    """(task, mistake, how many students), the commonest first. What differs in figures only is one mistake."""
+    """Return (task, mistake, number of students), most common first. Texts that differ only in figures count as one."""
     found = defaultdict(list)
     for task in (task for each in marks for task in each.tasks):
         if text := mistake(task):
@@ -111,7 +112,7 @@ def _shared(parts: tuple[str, ...]) -> str:
 
 
 def mistake(task: TaskMark) -> str:
-    """What went wrong, in one sentence: the check's word, else the first hidden test's, else the note."""
+    """Return what went wrong: what the check says, else the first failed hidden test, else the note."""
     if task.outcome in ("right", "untouched", "to be marked", "not found"):
         return ""
     wrong = next((each for each in task.tried if each.wrong), None)
@@ -120,7 +121,7 @@ def mistake(task: TaskMark) -> str:
 
 
 def file_name(student: str) -> str:
-    """A file's name for a student's page: readable, safe everywhere, and one student's alone."""
+    """Return a readable file name for a student's page, safe on every system and different for every student."""
     plain = unicodedata.normalize("NFC", student)
     safe = re.sub(r"[^\w .()-]", "_", plain).strip(" .")[:60]
     digest = hashlib.sha256(student.encode("utf-8", "replace")).hexdigest()[:6]

@@ -1,4 +1,4 @@
-"""What a report keeps for later: marks, and what they depend on."""
+"""Save a report's marks and what they depend on, and read them again."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from helpers.files import write_text
 
 
 def remember(report: Path, marks: Sequence[Marks], about: dict, masters: Path) -> None:
-    """Leave in the report what ``--merge`` needs."""
+    """Save what ``--merge`` needs in the report's folder."""
     record = {"about": about, "masters": str(masters.resolve()), "marks": [each.as_json() for each in marks]}
     write_text(report / "marks.json", json.dumps(record))
 
 
 def recall(report: Path) -> tuple[list[Marks], dict, Path]:
-    """What :func:`remember` left.
+    """Return what :func:`remember` saved: the marks, what they depend on, and the masters' folder.
 
     Raises:
         MergeError: there is no report yet.
     """
     path = report / "marks.json"
     if not path.is_file():
-        raise MergeError(f"There is no report in {report}: run grade without --merge first.")
+        raise MergeError(f"There is no report in {report}. Run grade without --merge first.")
     record = json.loads(path.read_text(encoding="utf-8"))
     return [Marks.from_json(each) for each in record["marks"]], record["about"], Path(record["masters"])

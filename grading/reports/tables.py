@@ -1,4 +1,4 @@
-"""The CSV files of a report: marks, written answers, and what Canvas and Moodle read."""
+"""Write a report's CSV files: marks, written answers, and the formats of Canvas and Moodle."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class MergeError(ValueError):
-    """A table of written points that can't be taken over; every problem is named, and nothing was changed."""
+    """Raised when a report or its table of written answers can't be read; the message names every problem."""
 
 
 def grades(marks: Sequence[Marks], course: Course, written: dict[tuple[str, str], float]) -> str:
-    """``student,status,<task>…,total,max``: one row per student. A written task that isn't marked yet is empty."""
+    """Return the CSV ``student,status,<task>…,total,max``, a row per student. Unmarked written tasks are empty."""
     rows = [("student", "status", *course.tasks, "total", "max")]
     for each in marks:
         cells = ["" if value is None else f"{value:g}" for value in points_of(each, course, written).values()]
@@ -32,26 +32,26 @@ def grades(marks: Sequence[Marks], course: Course, written: dict[tuple[str, str]
 
 
 def points_of(marks: Marks, course: Course, written: dict[tuple[str, str], float]) -> dict[str, float | None]:
-    """Points per task; None for a written answer that nobody has marked."""
-    found = {task.task: task.points for task in marks.tasks}
+    """Return the points per task, None for a written answer that isn't marked yet."""
+    graded = {task.task: task.points for task in marks.tasks}
     result: dict[str, float | None] = {}
     for name, task in course.tasks.items():
         if task.written and name in marks.written:
             result[name] = written.get((cell(marks.student), name))
         else:
-            result[name] = found.get(name, 0.0)
+            result[name] = graded.get(name, 0.0)
     return result
 
 
 def total_of(marks: Marks, course: Course, written: dict[tuple[str, str], float]) -> float:
-    """Points of all tasks; what nobody has marked counts as nothing."""
+    """Return the sum of all tasks' points. Written answers that aren't marked yet count as 0."""
     return round(sum(value or 0.0 for value in points_of(marks, course, written).values()), 4)
 
 
 def written_table(marks: Sequence[Marks], course: Course, before: Sequence[dict]) -> str:
-    """Every written answer, with room for points and a comment; those of an earlier table are kept.
+    """Return a CSV of all written answers, with columns for points and a comment.
 
-    Where an answer has changed since it was marked, its comment says so.
+    Points and comments in the earlier table are kept. If an answer changed after it was marked, its comment says so.
     """
     old = {(row["student"], row["task"]): row for row in before}
     rows: list[tuple] = [WRITTEN_FIELDS]
@@ -63,17 +63,17 @@ def written_table(marks: Sequence[Marks], course: Course, before: Sequence[dict]
             if kept["points"] and _plain(kept["answer"]) != _plain(shown) and "(answer changed)" not in comment:
                 comment = f"{comment} (answer changed)".strip()
             rows.append((name, task, kept["points"], f"{course.tasks[task].points:g}", comment, shown))
-    for row in old.values():  # marked, but no longer there: never throw an instructor's work away
+    for row in old.values():  # marked, but the answer is gone: keep the instructor's work
         if row["points"] or row["comment"]:
             rows.append(tuple(row[name] for name in WRITTEN_FIELDS))
     return _csv(rows)
 
 
 def read_written(path: Path) -> list[dict]:
-    """The rows of a table of written answers, as a spreadsheet may have saved it.
+    """Return the rows of a table of written answers, in any encoding and with any delimiter that spreadsheets use.
 
     Raises:
-        MergeError: it isn't such a table.
+        MergeError: a column is missing.
     """
     if not path.exists():
         return []
@@ -84,15 +84,15 @@ def read_written(path: Path) -> list[dict]:
     rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
     missing = [name for name in WRITTEN_FIELDS[:3] if rows and name not in rows[0]]
     if missing:
-        raise MergeError(f"{path.name} has no column {' and '.join(missing)}: keep the first line as it was written.")
+        raise MergeError(f"{path.name} has no column {' and '.join(missing)}. Restore its original first line.")
     return [{name: row.get(name) or "" for name in WRITTEN_FIELDS} for row in rows]
 
 
 def written_points(rows: Iterable[dict], course: Course, students: Iterable[str]) -> dict[tuple[str, str], float]:
-    """Points by (student, task), of rows that have some.
+    """Return the points by (student, task), from the rows that have points.
 
     Raises:
-        MergeError: unknown students or tasks, points that are no number or out of range, a row that is there twice.
+        MergeError: a student or task is unknown, points aren't a number in range, or a row occurs twice.
     """
     known = {cell(student) for student in students}
     found: dict[tuple[str, str], float] = {}
@@ -101,13 +101,15 @@ def written_points(rows: Iterable[dict], course: Course, students: Iterable[str]
         key, text = (row["student"], row["task"]), row["points"].strip()
         if not text:
             continue
-        problem = _problem(row, course, known, text) or ("it is there twice" if key in found else "")
+        problem = _problem(row, course, known, text) or ("this row occurs twice" if key in found else "")
         if problem:
             problems.append(f"line {number} ({row['student'][:30]}, {row['task'][:6]}): {problem}")
         else:
             found[key] = float(text.replace(",", "."))
     if problems:
-        raise MergeError("The table of written answers isn't taken over:\n  " + "\n  ".join(problems))
+        raise MergeError(
+            "Fix these lines in the table of written answers, then merge again:\n  " + "\n  ".join(problems)
+        )
     return found
 
 
@@ -116,16 +118,16 @@ def _problem(row: dict, course: Course, known: set[str], text: str) -> str:
     if row["student"] not in known:
         return "no such student"
     if task is None or not task.written:
-        return f"no written task; these are {', '.join(course.written)}"
+        return f"not a written task; choose from {', '.join(course.written)}"
     if not re.fullmatch(r"\d+([.,]\d+)?", text):
-        return f"points are {text[:20]!r}, not a number"
+        return f"points are {text[:20]!r}, not a number such as 0.5"
     if float(text.replace(",", ".")) > task.points:
-        return f"{text} points are more than {task.points:g}"
+        return f"points are {text}, more than {task.points:g}"
     return ""
 
 
 def canvas(marks: Sequence[Marks], course: Course, written: dict, title: str) -> str:
-    """Canvas' gradebook format; the ID is what Canvas puts into the names of downloaded files."""
+    """Return the marks in Canvas' gradebook format. The ID is the one in the names of files downloaded from Canvas."""
     header = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section", title)
     rows = [header, ("    Points Possible", "", "", "", "", f"{course.most:g}")]
     for each in marks:
@@ -135,7 +137,7 @@ def canvas(marks: Sequence[Marks], course: Course, written: dict, title: str) ->
 
 
 def moodle(marks: Sequence[Marks], course: Course, written: dict) -> str:
-    """Moodle's offline grading worksheet; the identifier is what Moodle puts into the names of folders."""
+    """Return Moodle's offline grading worksheet. The identifier is the number in Moodle's folder names."""
     rows = [("Identifier", "Full name", "Grade")]
     for each in marks:
         name, number = _name_and_id(each.student)
@@ -149,7 +151,10 @@ def _name_and_id(student: str) -> tuple[str, str]:
 
 
 def cell(text: str) -> str:
-    """A text that a spreadsheet won't take for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    """Return the text so that no spreadsheet reads it as a formula.
+
+    See https://owasp.org/www-community/attacks/CSV_Injection.
+    """
     text = text.encode("utf-8", "replace").decode().replace("\x00", "")
     return f"'{text}" if text.startswith(_FORMULA) else text
 

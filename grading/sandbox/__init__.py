@@ -1,1 +1,1 @@
-"""Sandbox: where a submission's code runs, apart from everything that it must not see."""
+"""Run a submission's code in a sandbox, isolated from everything that it must not see."""

@@ -1,7 +1,7 @@
-"""What a submission's process sees and may use: the command line of bubblewrap, and limits.
+"""Build the bubblewrap command line that limits what a submission's process can see and use.
 
-Inside there are a read-only system, this Python, ``helpers``, the model, and a small ``/tmp``. There is no network, no other
-process, no solution, no other submission, no grader but its worker, and nothing of the host that can be written to.
+Inside are a read-only system, this Python, ``helpers``, the model, and a small ``/tmp``. There is no network, no other
+process, no solution and no other submission. Of the grader only the worker is visible, and no host file is writable.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission may use."""
+    """The limits for one submission."""
 
-    seconds: float = 900.0  # in all
-    cell_seconds: float = 300.0  # for one cell, or one question
-    memory_gib: float = 6.0  # of all its processes together
-    disk_mib: int = 512  # of /tmp
+    seconds: float = 900.0  # for the whole submission
+    cell_seconds: float = 300.0  # for one cell or one question
+    memory_gib: float = 6.0  # for all its processes together
+    disk_mib: int = 512  # for /tmp
     processes: int = 64
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a sandbox shows: the settings of the homework and files that are only read."""
+    """What a sandbox contains: the homework's settings, and extra files, mounted read-only."""
 
     model: str
     text: str
@@ -48,11 +48,11 @@ class Place:
 
 
 class SandboxError(RuntimeError):
-    """No sandbox can be had; the message says what to do."""
+    """Raised when no sandbox is available; the message says what to do."""
 
 
 def available() -> bool:
-    """Whether bubblewrap is there and may make namespaces on this machine."""
+    """Return whether bubblewrap is installed and may create namespaces on this machine."""
     if shutil.which("bwrap") is None:
         return False
     probe = ["bwrap", *_isolation(Limits()), "--ro-bind", "/usr", "/usr", *_links(), "true"]
@@ -60,25 +60,26 @@ def available() -> bool:
 
 
 def demand(sandboxed: bool) -> None:
-    """Raise :class:`SandboxError` when a sandbox is wanted and can't be had."""
+    """Raise :class:`SandboxError` if a sandbox is wanted but not available."""
     if sandboxed and not available():
-        why = "isn't installed" if shutil.which("bwrap") is None else "may make no namespaces here"
+        why = "isn't installed" if shutil.which("bwrap") is None else "may not create namespaces here"
         raise SandboxError(
-            f"bubblewrap {why}, and without it submissions could read, change and delete what you can: install the "
+            f"bubblewrap {why}. Without it submissions could read, change and delete all your files. Install the "
             "package 'bubblewrap' (Debian, Ubuntu, Fedora), or pass --no-sandbox if you trust every submission."
         )
 
 
 def command(place: Place, limits: Limits, folder: str | None) -> tuple[list[str], dict[str, str]]:
-    """The command line of the worker, in a sandbox or without, and its environment."""
+    """Return the worker's command line, with or without the sandbox, and its environment."""
     settings = {"alone": place.sandboxed, "limits": _process_limits(limits, place.sandboxed)}
     home = folder or "/tmp"
     environment = {
         "HOMEWORK_MODEL": place.model, "HOMEWORK_TEXT": place.text, "HOMEWORK_BUDGET": place.budget,
         "OMP_NUM_THREADS": str(place.threads), "MKL_NUM_THREADS": str(place.threads),
         "HOME": home, "TMPDIR": home, "IPYTHONDIR": f"{home}/.ipython", "MPLCONFIGDIR": f"{home}/.mpl",
-        "XDG_CACHE_HOME": str(_cache_root()), "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0", "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TQDM_DISABLE": "1",
+        "XDG_CACHE_HOME": str(_cache_root()), "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0",
+        "PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TQDM_DISABLE": "1",
     }  # fmt: skip
     run = [sys.executable, "-s", "-P", worker.__file__, json.dumps(settings)]
     if not place.sandboxed:
@@ -90,11 +91,11 @@ def command(place: Place, limits: Limits, folder: str | None) -> tuple[list[str]
 
 
 def _process_limits(limits: Limits, sandboxed: bool) -> dict[str, int]:
-    # Address space is far more than memory: torch reserves several GiB and maps the model.
-    found = {"AS": int(limits.memory_gib * GIB) + 16 * GIB, "FSIZE": limits.disk_mib << 20, "NOFILE": 1024}
-    if sandboxed:  # outside of a user namespace the limit would count all the user's processes
-        found["NPROC"] = 8 * limits.processes  # threads count, too
-    return found
+    # Address space exceeds memory by far: torch reserves several GiB and maps the model.
+    resources = {"AS": int(limits.memory_gib * GIB) + 16 * GIB, "FSIZE": limits.disk_mib << 20, "NOFILE": 1024}
+    if sandboxed:  # outside a user namespace the limit would count all processes of the user
+        resources["NPROC"] = 8 * limits.processes  # threads count too
+    return resources
 
 
 def _isolation(limits: Limits) -> list[str]:
@@ -102,14 +103,15 @@ def _isolation(limits: Limits) -> list[str]:
     return [
         "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534", "--disable-userns", "--cap-drop", "ALL",
         "--die-with-parent", "--new-session", "--clearenv", "--hostname", "homework",
-        "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp",
+        "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev",
+        "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp",
     ]  # fmt: skip
 
 
 def _files(place: Place) -> list[str]:
-    """Read-only: the system, this Python, the course's ``helpers``, the worker, the model, and files that are named."""
+    """Return read-only mounts: the system, this Python, ``helpers``, the worker, the model, and the place's files."""
     system = ["/usr", "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/passwd"]
-    ours = [
+    course = [
         sys.prefix,
         sys.base_prefix,
         str(ROOT / "helpers"),
@@ -117,19 +119,19 @@ def _files(place: Place) -> list[str]:
         *place.files,
         *(path for path in (place.model, place.text) if Path(path).exists()),
     ]
-    ours += map(str, _cache_root().glob("mechinterp-homework/smollm2-*"))
+    course += map(str, _cache_root().glob("mechinterp-homework/smollm2-*"))
     if "gpt2" in place.model or "wikitext" in place.text:
-        ours.append(constants.HF_HUB_CACHE)
+        course.append(constants.HF_HUB_CACHE)
     arguments = [*_links(), *(part for path in system for part in ("--ro-bind-try", path, path))]
-    arguments += ["--tmpfs", str(ROOT)]  # the course may lie in a folder of the system that is shown
-    for path in dict.fromkeys(os.path.abspath(path) for path in ours):
+    arguments += ["--tmpfs", str(ROOT)]  # hides the rest of the course if it lies below a mounted folder
+    for path in dict.fromkeys(os.path.abspath(path) for path in course):
         if path not in system:
             arguments += ["--ro-bind-try", path, path]
     return [*arguments, "--remount-ro", str(ROOT), "--remount-ro", "/"]
 
 
 def _links() -> list[str]:
-    """``/bin``, ``/lib`` and others are links into ``/usr`` on most systems, folders on some."""
+    """Return mounts for ``/bin``, ``/lib`` and others: links into ``/usr`` on most systems, folders on some."""
     return [part for path in _top_level() for part in _bind(path)]
 
 

@@ -1,4 +1,4 @@
-"""Where a submission's code runs: :mod:`grading.sandbox.worker` inside of :mod:`grading.sandbox.isolation`, with a watchdog."""
+"""Start :mod:`grading.sandbox.worker` in a sandbox, talk to it over pipes, and watch what it uses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ import psutil
 from grading.sandbox import isolation, worker
 from grading.sandbox.isolation import GIB, Limits, Place
 
-MAX_TEXT, MAX_BLOB = 4 << 20, 128 << 20  # bytes of one answer
+MAX_TEXT, MAX_BLOB = 4 << 20, 128 << 20  # bytes in one answer
 WATCH_EVERY = 0.1  # seconds
 
 
 class Broken(Exception):
-    """The process that answers is gone: ``reason`` is ``"time"``, ``"memory"``, ``"processes"``, ``"answer"`` or ``"died"``."""
+    """Raised when the worker is gone.
+
+    ``reason`` is ``"time"``, ``"memory"``, ``"processes"``, ``"answer"`` or ``"died"``.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -29,9 +32,9 @@ class Broken(Exception):
 
 
 class Session:
-    """A sandbox and the pipes to its worker; a context manager.
+    """A sandbox and the pipes to its worker, as a context manager.
 
-    ``ask`` and the others raise :class:`Broken` when the worker is gone; then everything in the sandbox has been killed.
+    All methods but ``close`` raise :class:`Broken` if the worker is gone. By then everything in the sandbox is killed.
     """
 
     def __init__(self, place: Place, limits: Limits, until: float | None = None) -> None:
@@ -56,7 +59,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Kill everything in the sandbox and wait until it is gone."""
+        """Kill everything in the sandbox, wait for its end and delete its folder."""
         self._kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -65,23 +68,24 @@ class Session:
             self._folder.cleanup()
 
     def begin(self) -> None:
-        """A fresh interpreter for the next task."""
+        """Start a fresh interpreter for the next task."""
         self._send({"do": "begin"})
 
     def end(self) -> None:
+        """End the task's interpreter and everything that it started."""
         self._send({"do": "end"})
         self._wait_for("ended", time.monotonic() + 30)
 
     def cell(self, source: str) -> dict | None:
-        """Run a cell; its error (``type``, ``message``, ``line``, ``text``), or None."""
+        """Run a cell and return its error (``type``, ``message``, ``line``, ``text``), or None."""
         return _error(self._exchange({"do": "cell", "source": source})[0])
 
     def provide(self, path: str, names: list[str]) -> dict | None:
-        """Give the student's namespace ``names`` out of a bundle; an error or None."""
+        """Load ``names`` from a bundle into the student's namespace and return the error, or None."""
         return _error(self._exchange({"do": "provide", "path": path, "names": names})[0])
 
     def ask(self, source: str, name: str, given: dict, arrays: bytes = b"") -> tuple[dict, bytes]:
-        """The answer to a question: ``{"answer": …}`` or ``{"error": …}``, and a safetensors blob. Not to be trusted."""
+        """Ask a question; return ``{"answer": …}`` or ``{"error": …}``, and a safetensors blob. Trust neither."""
         return self._exchange({"do": "ask", "source": source, "name": name, "given": given}, arrays)
 
     def _exchange(self, command: dict, blob: bytes = b"") -> tuple[dict, bytes]:
@@ -89,7 +93,7 @@ class Session:
         return self._wait_for("reply", min(self.until, time.monotonic() + self.limits.cell_seconds))
 
     def _send(self, command: dict, blob: bytes = b"") -> None:
-        """Write a command; a process that doesn't read it can't keep us."""
+        """Write a command; raise :class:`Broken` if the worker doesn't read it in time."""
         view = memoryview(worker.frame(command, blob))
         until, pipe = min(self.until, time.monotonic() + self.limits.cell_seconds), self._process.stdin.fileno()
         with selectors.DefaultSelector() as selector:
@@ -143,14 +147,14 @@ class Session:
                 pass
 
     def _members(self) -> list[psutil.Process]:
-        """Every process of the sandbox; orphans belong to its first process, so none is missed."""
+        """Return every process of the sandbox. Orphans become children of its first process, so none is missed."""
         try:
             return psutil.Process(self._process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
 
     def _watch(self) -> None:
-        """Kill the sandbox when all its processes together take too much."""
+        """Kill the sandbox if its processes together exceed a limit."""
         while self._process.poll() is None:
             members = self._members()
             memory = cpu = 0.0
@@ -167,7 +171,7 @@ class Session:
                 self.broken = self.broken or "memory"
             elif len(members) > self.limits.processes:
                 self.broken = self.broken or "processes"
-            elif time.monotonic() > self.until + 60:  # whatever else should have stopped it
+            elif time.monotonic() > self.until + 60:  # every other timeout has failed
                 self.broken = self.broken or "time"
             if self.broken:
                 self._kill()
@@ -175,15 +179,15 @@ class Session:
 
 
 def _error(reply: dict) -> dict | None:
-    """The error that a reply tells of; its parts may be anything."""
-    found = reply.get("error")
-    return found if isinstance(found, dict) or found is None else {"type": "something"}
+    """Return the error in a reply, or None. The values in it may be of any type."""
+    error = reply.get("error")
+    return error if isinstance(error, dict) or error is None else {"type": "something"}
 
 
 def _memory(process: psutil.Process, files: dict[tuple[int, int], int]) -> int:
-    """Bytes that are this process's own, shared memory included; files that live in memory alone are noted in ``files``.
+    """Return the bytes that this process holds, shared memory included, and add its memory-only files to ``files``.
 
-    Pages of files on disk are left out: libraries and the model are mapped by everyone.
+    Pages of files on disk are excluded, since all processes share libraries and the model.
     """
     folder = Path(f"/proc/{process.pid}")
     lines = (line.split() for line in (folder / "status").read_text().splitlines())
@@ -191,8 +195,8 @@ def _memory(process: psutil.Process, files: dict[tuple[int, int], int]) -> int:
     for entry in os.scandir(folder / "fd"):
         try:
             if os.readlink(entry.path).startswith("/memfd:"):
-                found = os.stat(entry.path)
-                files[found.st_dev, found.st_ino] = 512 * found.st_blocks
+                info = os.stat(entry.path)
+                files[info.st_dev, info.st_ino] = 512 * info.st_blocks
         except OSError:
             continue
     return own

@@ -1,13 +1,13 @@
-"""The process in which a submission's code runs: started inside the sandbox, it trusts nobody and is trusted by nobody.
+"""Run a submission's code. This process is started inside the sandbox, and the grader doesn't trust it.
 
-The first process imports the libraries once and runs no code of a student. For each task it forks a child, in which an
-IPython shell runs the chosen cells and then the grader's questions; when the child is done, whatever it left running is
-killed. So no task sees what another one did, and a task that dies takes nothing with it.
+The first process imports the libraries once and runs no student code. It forks a child per task. In the child an
+IPython shell runs the chosen cells and then the grader's questions. When the child ends, the first process kills
+whatever the child left running. So tasks can't see each other's effects, and a crashed task doesn't stop the others.
 
-Commands come and answers go through two pipes that are kept away from the student's file descriptors 0, 1 and 2: what a
-submission prints goes nowhere and costs nothing. A frame is a JSON text and a safetensors blob, each behind its length.
+Commands and answers use two pipes, kept apart from file descriptors 0, 1 and 2. Those lead to the null device, so a
+submission's output takes no memory. A frame is two lengths, then a JSON text and a safetensors blob.
 
-This file imports nothing of :mod:`grading`, which isn't there in the sandbox.
+This file imports nothing from :mod:`grading`, which doesn't exist in the sandbox.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ import sys
 import traceback
 
 HEAD = struct.Struct(">QQ")
-FREE = (18, 19)  # descriptors of the pipes, out of the way
+FREE = (18, 19)  # descriptors for the pipes, high enough to be free
 
 
 def receive(pipe: int) -> tuple[dict, bytes]:
-    """The next command; leaves the process when there is none."""
+    """Return the next command and its blob; exit the process if the pipe is closed."""
     text, blob = HEAD.unpack(_exactly(pipe, HEAD.size))
     return json.loads(_exactly(pipe, text)), _exactly(pipe, blob)
 
 
 def frame(message: dict, blob: bytes = b"") -> bytes:
+    """Return a message and a blob as the bytes of one frame."""
     text = json.dumps(message).encode()
     return HEAD.pack(len(text), len(blob)) + text + blob
 
 
 def send(pipe: int, message: dict, blob: bytes = b"") -> None:
+    """Write one frame, whole."""
     view = memoryview(frame(message, blob))
     while view:
         view = view[os.write(pipe, view) :]
@@ -54,7 +56,7 @@ def _exactly(pipe: int, size: int) -> bytes:
 
 
 def main() -> None:
-    """Wait for tasks; a child for each."""
+    """Wait for tasks and fork a child for each."""
     commands, answers = _hide_pipes()
     settings = json.loads(sys.argv[1])
     _limit(settings["limits"])
@@ -87,7 +89,7 @@ def _hide_pipes() -> tuple[int, int]:
 
 
 def _limit(limits: dict[str, int]) -> None:
-    """Limits of each process; what all of them take together is watched from outside."""
+    """Limit each process. The session watches from outside what they use together."""
     import resource
 
     for name, value in {"CORE": 0, **limits}.items():
@@ -98,7 +100,7 @@ def _limit(limits: dict[str, int]) -> None:
 
 
 def _kill_rest(child: int, alone: bool) -> None:
-    """End what a child left behind: all other processes, if we are ``alone`` in a process namespace, else its group."""
+    """Kill what a child left running: all other processes if ``alone`` in a process namespace, else its group."""
     try:
         os.kill(-1, signal.SIGKILL) if alone else os.killpg(child, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -111,7 +113,7 @@ def _kill_rest(child: int, alone: bool) -> None:
 
 
 def _serve(commands: int, answers: int) -> None:
-    """The child: cells and questions until the end of the task. Never returns."""
+    """Run cells and questions in the child until the task ends. Never returns."""
     os.setpgid(0, 0)
     _seed()
     shell = _shell()
@@ -133,7 +135,7 @@ def _answer(commands: int, answers: int, shell) -> None:
                 _provide(student, command["path"], command["names"])
             else:
                 reply, arrays = _ask(student, command, blob)
-        except BaseException as error:  # also SystemExit and KeyboardInterrupt out of a student's function
+        except BaseException as error:  # student code may also raise SystemExit or KeyboardInterrupt
             reply, arrays = {"error": _describe(error)}, b""
         send(answers, {"event": "reply", **reply}, arrays)
 
@@ -151,7 +153,7 @@ def _seed() -> None:
 
 @contextlib.contextmanager
 def _on_the_cpu():
-    """Where there is no GPU, code that was written for one runs on the CPU."""
+    """Run code that asks for CUDA on the CPU if there is no GPU."""
     from unittest import mock
 
     import torch
@@ -164,7 +166,7 @@ def _on_the_cpu():
         def __torch_function__(self, function, types, args=(), kwargs=None):
             if function is torch.Tensor.cuda:
                 return args[0]
-            if function is torch.device:  # only a name, by which torch's own functions find their modules
+            if function is torch.device:  # torch looks up its device modules by this name
                 return function(*args, **(kwargs or {}))
             return function(*map(here, args), **{name: here(value) for name, value in (kwargs or {}).items()})
 
@@ -186,7 +188,7 @@ def _shell():
     try:
         shell.enable_matplotlib("inline")
     except Exception:
-        pass  # pictures go nowhere in any case
+        pass  # the pictures aren't shown anyway
     return shell
 
 
@@ -197,22 +199,22 @@ def _run_cell(shell, source: str) -> dict:
 
 
 def _provide(student: dict, path: str, names: list[str]) -> None:
-    """Names of the reference run, as if the notebook's given cells had been run."""
+    """Load names from the reference run, as if the notebook's given cells had run."""
     import torch
 
-    everything = torch.load(path, mmap=True, weights_only=False)  # the grader wrote it
-    student.update({name: everything[name] for name in names})
+    bundle = torch.load(path, mmap=True, weights_only=False)  # safe: the grader wrote it
+    student.update({name: bundle[name] for name in names})
 
 
 def _ask(student: dict, command: dict, blob: bytes) -> tuple[dict, bytes]:
-    """Run a question of the grader's: a function of the student's names and of what is given."""
+    """Run one of the grader's questions: a function of the student's namespace and the given input."""
     from safetensors.torch import load, save
 
     scope: dict = {"__name__": "question"}
     exec(compile(command["source"], "<question>", "exec"), scope)
-    found = scope[command["name"]](student, {**command["given"], **(load(blob) if blob else {})})
-    arrays = {name: value for name, value in found.items() if hasattr(value, "dtype")}
-    words = {name: value for name, value in found.items() if name not in arrays}
+    answer = scope[command["name"]](student, {**command["given"], **(load(blob) if blob else {})})
+    arrays = {name: value for name, value in answer.items() if hasattr(value, "dtype")}
+    words = {name: value for name, value in answer.items() if name not in arrays}
     return {"answer": words}, save({name: _tensor(value) for name, value in arrays.items()}) if arrays else b""
 
 
@@ -223,7 +225,7 @@ def _tensor(value):
 
 
 def _describe(error: BaseException) -> dict:
-    """What went wrong, and at which line of the student's."""
+    """Return the error's type and message, and the student's line that raised it."""
     lines = [
         f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(("<ipython", "/tmp/ipykernel"))
     ]

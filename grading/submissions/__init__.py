@@ -1,1 +1,1 @@
-"""Submissions: from an LMS export to the cells that a task needs."""
+"""Read an LMS export and find the cells that each task needs."""

@@ -1,4 +1,4 @@
-"""Which names a cell binds, changes and needs: what has to run before what."""
+"""Find the names that a cell binds, changes and needs, which decide what has to run before what."""
 
 from __future__ import annotations
 
@@ -14,35 +14,21 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 STAR = "*"
 RUNNING_MAGICS = ("time", "capture", "prun")
-
-
-MOST_MAGICS = 100  # lines: IPython reads a cell anew for each
-# Calls whose value nobody changes: a cell that reads it leaves it as it was.
+MOST_MAGICS = 100  # lines: IPython parses the whole cell again for each
+# Calls whose value is never changed in place, so a cell that reads the value can't change it.
 PLAIN_CALLS = {
-    "device",
-    "int",
-    "float",
-    "str",
-    "bool",
-    "len",
-    "min",
-    "max",
-    "sum",
-    "round",
-    "range",
-    "partial",
-    "tuple",
+    "device", "int", "float", "str", "bool", "len", "min", "max", "sum", "round", "range", "partial", "tuple",
     "frozenset",
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Names:
-    """Names of one cell.
+    """The names of one cell.
 
     Attributes:
         binds: assigned, defined or imported at the cell's top level.
-        objects: those of them that other cells may change by using them: modules, lists, what a call gives.
+        objects: the bound names whose objects other cells may change in place: modules, lists, results of calls.
         stores: names whose attributes or items are assigned (``SAE.encode = …``, ``vectors[3] = …``, ``x += 1``).
         needs: names that the cell's top level reads.
         later: names that its functions and methods read when they are called.
@@ -66,12 +52,12 @@ class _Found:
 
 @lru_cache(maxsize=4096)
 def names_of(source: str) -> Names:
-    """The names of a cell as IPython would run it, magics included."""
+    """Return the names of a cell as IPython would run it, magics included."""
     if sum(line.lstrip().startswith(("!", "%")) for line in source.split("\n")) > MOST_MAGICS:
         return Names(error=f"more than {MOST_MAGICS} lines of magics")
     try:
         return _names(TransformerManager().transform_cell(without_magics(source)))
-    except Exception as error:  # IPython's and Python's parsers raise many kinds, also on purpose-made sources
+    except Exception as error:  # the parsers raise many types of errors, above all on hostile sources
         line = getattr(error, "lineno", None)
         return Names(error=type(error).__name__ + (f" in line {line}" if line else ""))
 
@@ -83,7 +69,7 @@ def _names(code: str) -> Names:
     known = set(dir(builtins)) | {"get_ipython"}
     outside = list(_outside_functions(tree))
     if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(tree)):
-        found.binds.add(STAR)  # nobody knows what
+        found.binds.add(STAR)  # binds names that can't be known here
     stores = set(_stores(outside))
     needs = (found.needs | stores) - known
     return Names(
@@ -96,7 +82,7 @@ def _names(code: str) -> Names:
 
 
 def without_magics(source: str) -> str:
-    """The source without magics that run Python in the notebook's names, such as ``%%time``: what they run counts."""
+    """Return the source without magics such as ``%%time`` that run Python in the notebook; that Python stays."""
     first, _, rest = source.lstrip().partition("\n")
     if first.startswith("%%"):
         source = rest if first[2:].split(" ")[0] in RUNNING_MAGICS else ""
@@ -119,13 +105,13 @@ def _walk(table: symtable.SymbolTable, found: _Found, top: bool) -> None:
             if symbol.is_referenced():
                 (found.needs if top else found.later).add(name)
     for child in table.get_children():
-        # a class's body, and a comprehension's, run at once; a function's when it is called
+        # The body of a class or comprehension runs at once, the body of a function only when it is called.
         at_once = child.get_type() == "class" or child.get_name() in ("listcomp", "setcomp", "dictcomp", "genexpr")
         _walk(child, found, top and at_once)
 
 
 def _outside_functions(tree: ast.Module) -> Iterator[ast.AST]:
-    """Every node but those inside of functions; their decorators are outside."""
+    """Yield every node outside functions. Decorators count as outside."""
     rest: list[ast.AST] = [tree]
     while rest:
         node = rest.pop()
@@ -148,7 +134,7 @@ def _stores(nodes: Sequence[ast.AST]) -> Iterator[str]:
             and node.func.attr.endswith("_")
             and node.func.attr[0] != "_"
         ):
-            yield from _root(node.func.value)  # torch's methods that change their tensor
+            yield from _root(node.func.value)  # torch's in-place methods
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr" and node.args:
             yield from _root(node.args[0])
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -164,7 +150,7 @@ def _root(node: ast.AST) -> Iterator[str]:
 
 
 def _objects(nodes: Sequence[ast.AST]) -> Iterator[str]:
-    """Names that are assigned something which using it may change."""
+    """Yield the names that are assigned an object that other cells may change in place."""
     for node in nodes:
         targets = (
             node.targets
@@ -174,7 +160,7 @@ def _objects(nodes: Sequence[ast.AST]) -> Iterator[str]:
             else []
         )
         if targets and node.value is not None and not _is_plain(node.value):
-            yield from (each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name))
+            yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
 
 
 def _is_plain(value: ast.AST) -> bool:

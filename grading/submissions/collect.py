@@ -1,7 +1,8 @@
-"""From a folder or an archive of submissions to one entry per student.
+"""Turn a folder or an archive of submissions into one entry per student.
 
-A student is a folder, a zip file, or what loose files have in front of the notebook's name (``petrov_123_456_01_…ipynb``, as
-Canvas calls them). Links are not followed, and an archive can't write outside its own folder or fill the disk.
+A student is a folder, a zip file, or a group of loose files whose names share a prefix before the notebook's name
+(Canvas: ``petrov_123_456_01_…ipynb``). Links aren't followed. An archive can't write outside its folder or fill the
+disk.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from pathlib import Path, PurePosixPath
 
 from grading.submissions.notebook import MAX_BYTES
 
-MAX_ENTRIES, MAX_UNPACKED = 50_000, 8 << 30  # of one archive: a class of 500 with pictures in its outputs
-MAX_DEPTH = 2  # archives in archives
+MAX_ENTRIES, MAX_UNPACKED = 50_000, 8 << 30  # in one archive: enough for a class of 500 with pictures in the outputs
+MAX_DEPTH = 2  # levels of nested archives
 SKIPPED = ("__MACOSX", ".ipynb_checkpoints")
 _MOODLE = re.compile(r"_assignsubmission_(file|onlinetext)_?$")
-_COPY = re.compile(r"(?:\s*\((\d+)\)|-(\d+))$")  # as browsers and Canvas count copies
-_CANVAS = re.compile(r"^(.+?)(?:_LATE)?_(\d+)_\d+_.+$")  # student_ID_UPLOAD_name-of-the-file
+_COPY = re.compile(r"(?:\s*\((\d+)\)|-(\d+))$")  # how browsers and Canvas number copies
+_CANVAS = re.compile(r"^(.+?)(?:_LATE)?_(\d+)_\d+_.+$")  # student_ID_UPLOAD_filename
 
 
 @dataclass
 class Handed:
-    """What a student handed in: the files, and what is to be said about them."""
+    """What a student handed in: the files, and notes on problems with them."""
 
     student: str
     files: list[Path]
@@ -34,37 +35,39 @@ class Handed:
 
 
 class CollectError(ValueError):
-    """No submissions there; the message says what was looked for."""
+    """Raised when no submissions are found; the message says what was expected."""
 
 
 def collect(source: Path, notebooks: Sequence[str], workspace: Path) -> list[Handed]:
-    """Every student's files, sorted by name; each student once.
+    """Return one entry per student, sorted by name.
 
     Args:
         source: a folder, a zip file or one notebook.
-        notebooks: names of the homework's notebooks, as ``01_sentiment_steering``.
-        workspace: an empty folder for what archives hold.
+        notebooks: names of the homework's notebooks, such as ``01_sentiment_steering``.
+        workspace: an empty folder to unpack archives into.
 
     Raises:
-        CollectError: there is no such file or folder, or nothing in it.
+        CollectError: the source doesn't exist, can't be unpacked or holds no submission.
     """
     if not source.exists():
-        raise CollectError(f"There is no {str(source)!r}: give a folder with submissions, a zip file or a notebook.")
+        raise CollectError(f"There is no {str(source)!r}. Pass a folder with submissions, a zip file or a notebook.")
     unpack = _Unpacker(workspace)
     if source.is_file() and source.suffix.lower() == ".zip":
         folder, problem = unpack(source, 0)
         if problem:
-            raise CollectError(f"{source.name} can't be unpacked: {problem}.")
+            raise CollectError(f"{source.name} can't be unpacked: {problem}. Unpack it yourself and pass the folder.")
         source = _only_folder(folder)
-    found = [_loose([source], notebooks)] if source.is_file() else [_entries(source, notebooks, unpack)]
-    merged = _once(handed for part in found for handed in part)
-    if not merged:
-        raise CollectError(f"There is no submission in {str(source)!r}: no folder, no .ipynb and no .zip file.")
-    return merged
+    found = _loose([source], notebooks) if source.is_file() else _entries(source, notebooks, unpack)
+    students = _once(found)
+    if not students:
+        raise CollectError(
+            f"There is no submission in {str(source)!r}. It should hold a folder, .ipynb or .zip file per student."
+        )
+    return students
 
 
 def _entries(folder: Path, notebooks: Sequence[str], unpack: _Unpacker) -> Iterator[Handed]:
-    """Folders and archives, one student each, and loose notebooks by their names."""
+    """Yield one student per folder or archive, and group loose notebooks by their names."""
     loose = []
     for path in sorted(folder.iterdir()):
         if path.name in SKIPPED or path.name.startswith("."):
@@ -91,13 +94,13 @@ def _loose(paths: Sequence[Path], notebooks: Sequence[str]) -> Iterator[Handed]:
 
 
 def _age(path: Path) -> tuple[str, int]:
-    """Sorts copies behind what they are copies of."""
+    """Return a sort key that puts numbered copies after their original."""
     copy = _COPY.search(path.stem)
     return _COPY.sub("", path.stem), int(copy[1] or copy[2]) if copy else 0
 
 
 def _owner(stem: str, notebooks: Sequence[str]) -> str:
-    """The part of a loose file's name that isn't the notebook's; all of it where nothing is left."""
+    """Return a loose file's name without the notebook's name, or the whole name if nothing would remain."""
     if canvas := _CANVAS.match(stem):
         return f"{canvas[1]}_{canvas[2]}"
     for name in notebooks:
@@ -109,7 +112,7 @@ def _owner(stem: str, notebooks: Sequence[str]) -> str:
 
 
 def _inside(folder: Path, unpack: _Unpacker, depth: int) -> tuple[list[Path], list[str]]:
-    """Notebooks anywhere in a student's folder, archives unpacked."""
+    """Return the notebooks anywhere in a student's folder, archives included, and notes."""
     files: list[Path] = []
     notes: list[str] = []
     for path in sorted(folder.iterdir(), key=_age):
@@ -131,7 +134,7 @@ def _inside(folder: Path, unpack: _Unpacker, depth: int) -> tuple[list[Path], li
 
 def _archive(path: Path, unpack: _Unpacker, depth: int) -> tuple[list[Path], list[str]]:
     if depth >= MAX_DEPTH:
-        return [], [f"{path.name}: an archive in an archive in an archive isn't looked into."]
+        return [], [f"{path.name}: archives are nested too deeply; at most {MAX_DEPTH} levels are read."]
     folder, problem = unpack(path, depth)
     if problem:
         return [], [f"{path.name} can't be unpacked: {problem}."]
@@ -139,7 +142,7 @@ def _archive(path: Path, unpack: _Unpacker, depth: int) -> tuple[list[Path], lis
 
 
 def _only_folder(folder: Path) -> Path:
-    """Archives often hold one folder, and the students in it."""
+    """Return the archive's single top folder, which often holds all students, or the folder itself."""
     inside = [path for path in folder.iterdir() if path.name not in SKIPPED]
     if len(inside) == 1 and inside[0].is_dir() and not list(inside[0].glob("*.ipynb")):
         return inside[0]
@@ -147,13 +150,13 @@ def _only_folder(folder: Path) -> Path:
 
 
 class _Unpacker:
-    """Unpacks notebooks and archives, nothing else, into folders of its own."""
+    """Unpacks an archive's notebooks and nested archives, nothing else, into a new folder."""
 
     def __init__(self, workspace: Path) -> None:
         self.workspace, self.count = workspace, 0
 
     def __call__(self, path: Path, depth: int) -> tuple[Path, str]:
-        """The folder, and why the archive can't be unpacked, or ""."""
+        """Return the folder, and why the archive can't be unpacked, or ""."""
         self.count += 1
         folder = self.workspace / str(self.count)
         folder.mkdir(parents=True)
@@ -166,7 +169,7 @@ class _Unpacker:
     def _unpack(self, archive: zipfile.ZipFile, folder: Path) -> str:
         entries = archive.infolist()
         if len(entries) > MAX_ENTRIES:
-            return f"it has {len(entries)} entries"
+            return f"it has {len(entries):,} entries; at most {MAX_ENTRIES:,} are allowed"
         unpacked = 0
         for entry in entries:
             name = _safe(_real_name(entry))
@@ -192,7 +195,7 @@ class _Unpacker:
 
 
 def _real_name(entry: zipfile.ZipInfo) -> str:
-    """The entry's name; zip programs that forget to say that it is UTF-8 are common."""
+    """Return the entry's name, decoded as UTF-8 if possible: many zip programs don't set the UTF-8 flag."""
     if entry.flag_bits & 0x800:
         return entry.filename
     try:
@@ -202,7 +205,7 @@ def _real_name(entry: zipfile.ZipInfo) -> str:
 
 
 def _safe(name: str) -> Path | None:
-    """A relative path below the folder, or None for one that leads out of it."""
+    """Return a relative path that stays inside the folder, or None if the name leads out of it."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or not path.parts or ":" in path.parts[0]:
         return None
@@ -212,7 +215,7 @@ def _safe(name: str) -> Path | None:
 
 
 def _student(name: str) -> str:
-    """A name that can stand in a table: no control characters, no broken bytes, not endless."""
+    """Return a name that is safe in a table: no control characters, valid Unicode, at most 120 characters."""
     name = _MOODLE.sub("", name)
     name = unicodedata.normalize("NFC", name.encode("utf-8", "replace").decode())
     name = "".join(char if unicodedata.category(char)[0] != "C" or char == "\u200d" else " " for char in name)
@@ -220,7 +223,7 @@ def _student(name: str) -> str:
 
 
 def _once(found: Iterator[Handed]) -> list[Handed]:
-    """Sorted, and names that occur twice numbered, also where they differ in upper and lower case alone."""
+    """Return the entries sorted by name. Equal names get a number, as do names that differ only in case."""
     result: list[Handed] = []
     seen: set[str] = set()
     for handed in sorted(found, key=lambda handed: (handed.student, [str(path) for path in handed.files])):

@@ -1,10 +1,10 @@
-"""Which cells of a submission run for a task: those that define what the task asks for, and all that they need.
+"""Choose the cells of a submission that run for a task: those that bind the wanted names, and all that they need.
 
-Like a backward slice of a program: from the names that a task leaves behind, back to the cells that bind them and to the
-names that these cells read. So a cell that has nothing to do with the task never runs, whatever it would break, and cells
-may stand in any order, be split, or come without metadata.
+This is a backward slice of the notebook. It starts from the names that a task asks for, finds the cells that bind them,
+then the names that these cells read, and so on. A cell that has nothing to do with the task never runs, even if it is
+broken. Cells may be in any order, be split, or lack metadata.
 
-A cell that students were given and left as it was doesn't run where the grader has its products at hand.
+An unchanged given cell doesn't run if the grader can provide what it computes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from grading.submissions.notebook import Cell
 
 @dataclass(frozen=True)
 class Plan:
-    """What a task needs.
+    """The cells and names that a task needs.
 
     Attributes:
         cells: indices of cells to run, in the order to run them.
-        provided: names that come out of the grader's bundle.
+        provided: names to load from the grader's bundle.
         missing: wanted names that no cell binds.
-        broken: (index, why) of the cells of this task that aren't Python.
+        broken: (index, reason) of this task's cells that aren't Python.
     """
 
     cells: tuple[int, ...]
@@ -35,7 +35,7 @@ class Plan:
 
 
 class Submission:
-    """A student's cells beside those that were given."""
+    """A student's cells, parsed and compared with the given ones."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class Submission:
     ) -> None:
         """
         Args:
-            given: sources of all cells of the student's notebook that aren't a task's, squeezed.
-            stubs: source of each task's untouched cell, by task.
+            given: squeezed sources of the given cells that aren't a task's.
+            stubs: task -> squeezed source of its untouched cell.
             have: names that the grader can provide.
-            given_names: what the given cells bind, imports apart.
+            given_names: names that the given cells bind, imports excluded.
         """
         self.given_names = set(given_names)
         self.cells, self.have = list(cells), set(have)
@@ -62,22 +62,22 @@ class Submission:
         self.last = len(self.cells)
 
     def answered(self, task: str, wanted: Sequence[str]) -> bool:
-        """Whether a cell other than the stub binds one of the names, or claims to be the task's."""
+        """Return whether a cell other than the stub binds one of the names or claims to be the task's."""
         return any(
             not self.is_stub[i]
             and not self.is_given[i]
-            and (cell.task == task and cell.role in ("", "solution") or self.names[i].binds & set(wanted))
+            and ((cell.task == task and cell.role in ("", "solution")) or self.names[i].binds & set(wanted))
             for i, cell in enumerate(self.cells)
             if cell.code
         )
 
     def check_of(self, task: str) -> int:
-        """Where the task's check stands, up to which a student has seen the answer work; the end if it is gone."""
+        """Return the index of the task's check, or the end if it is gone. The student saw the answer work there."""
         call = f"checks.task_{task.replace('.', '_')}("
         return next((i for i, cell in enumerate(self.cells) if cell.code and call in cell.source), self.last)
 
     def plan(self, task: str, wanted: Sequence[str], until: int | None = None) -> Plan:
-        """Cells for the wanted names as they are before cell ``until``, the end by default, and what the grader has to provide."""
+        """Return the plan for the values that the wanted names have before cell ``until`` (by default the end)."""
         self.until = self.last if until is None else until
         self._needed: set[int] = set()
         self._edges: dict[int, set[int]] = {}
@@ -93,28 +93,24 @@ class Submission:
         return self.cells[i].task == task or any(name in self.cells[i].source for name in missing)
 
     def _require(self, name: str, before: int, used_by: int | None = None) -> bool:
-        """Note the cells that make ``name`` what it is before cell ``before``; whether there are any, or it is provided.
+        """Include the cells that give ``name`` its value before cell ``before``.
 
-        They run before the cell ``used_by``, by default the same one.
+        They will run before the cell ``used_by``, by default ``before`` itself.
+
+        Returns:
+            Whether there are such cells or the grader provides the name.
         """
         user = before if used_by is None else used_by
         binders = self._binders(name, before)
-        if not binders:
-            if name in self.have:
-                self._provided.add(name)
-                self._note(
-                    user,
-                    [
-                        i
-                        for i in range(before)
-                        if name in self.names[i].stores and not self.is_given[i] and not self.is_stub[i]
-                    ],
-                )
-            return name in self.have
-        self._note(
-            user, [*binders, *(i for i in range(binders[-1] + 1, before) if self._changes(i, name, binders[-1]))]
-        )
-        return True
+        if binders:
+            changing = [i for i in range(binders[-1] + 1, before) if self._changes(i, name, binders[-1])]
+            self._note(user, [*binders, *changing])
+            return True
+        if name in self.have:
+            self._provided.add(name)
+            own = (i for i in range(before) if not self.is_given[i] and not self.is_stub[i])
+            self._note(user, [i for i in own if name in self.names[i].stores])
+        return name in self.have
 
     def _note(self, user: int, cells: Sequence[int]) -> None:
         for index in cells:
@@ -123,29 +119,26 @@ class Submission:
                 self._include(index)
 
     def _binders(self, name: str, before: int) -> list[int]:
-        """The last cell before that binds the name, else the first one after; none if it is to be provided.
+        """Return the last earlier cell that binds the name, else the first later one; none if the grader provides it.
 
-        A name that nobody binds may come out of any ``from … import *``.
+        If no cell binds the name, every cell with ``from … import *`` may.
         """
         binders = [
             i for i, names in enumerate(self.names) if name in names.binds and not self.is_stub[i] and i != before
         ]
         earlier = [i for i in binders if i < before]
         if not binders:
-            return (
-                []
-                if name in self.have
-                else [i for i, names in enumerate(self.names) if STAR in names.binds and i != before]
-            )
+            stars = [i for i, names in enumerate(self.names) if STAR in names.binds and i != before]
+            return [] if name in self.have else stars
         if not earlier and name in self.have:
             return []
-        found = earlier[-1] if earlier else binders[0]
-        return [] if name in self.have and self.is_given[found] and not self._is_changed(found) else [found]
+        binder = earlier[-1] if earlier else binders[0]
+        return [] if name in self.have and self.is_given[binder] and not self._is_changed(binder) else [binder]
 
     def _is_changed(self, given: int) -> bool:
-        """Whether a given cell reads something given that the student has made anew, so that its product is another."""
+        """Return whether a given cell reads a given name that the student has redefined, so that its result differs."""
         if given not in self._mine:
-            self._mine[given] = False  # for cells that need each other
+            self._mine[given] = False  # ends the recursion for cells that need each other
             self._mine[given] = any(
                 self._is_students(name, given) for name in self.names[given].needs | self.names[given].later
             )
@@ -160,11 +153,11 @@ class Submission:
         return bool(earlier) and (not self.is_given[earlier[-1]] or self._is_changed(earlier[-1]))
 
     def _changes(self, i: int, name: str, binder: int) -> bool:
-        """Whether a student's cell may change the object that ``binder`` bound to the name."""
+        """Return whether a student's cell may change the object that ``binder`` bound to the name."""
         names = self.names[i]
         if self.is_given[i] or self.is_stub[i] or name in names.binds:
             return False
-        # a cell that only reads a model or a table leaves it alone; one that is handed a student's SAE may train it
+        # Reading a given model or table doesn't change it. A cell that reads the student's SAE may train it.
         return name in names.stores or (
             not self.is_given[binder] and name in self.names[binder].objects and name in names.needs
         )
@@ -181,11 +174,11 @@ class Submission:
             self._require(name, self.until, used_by=index)
 
     def _builds_upon(self, name: str, index: int) -> bool:
-        """Whether a cell that binds and reads a name may read an earlier value, as in ``x = x / 2``."""
+        """Return whether a cell that binds and reads a name may read an earlier value, as in ``x = x / 2``."""
         return name in self.have or any(name in names.binds for names in self.names[:index])
 
     def _order(self) -> Iterator[int]:
-        """The notebook's order, but a cell that is needed by an earlier one comes before it."""
+        """Yield the needed cells in the notebook's order, except that a cell comes before every cell that needs it."""
         done: set[int] = set()
 
         def visit(index: int) -> Iterator[int]:
@@ -202,13 +195,13 @@ class Submission:
 
 
 def squeeze(source: str) -> str:
-    """The source without what an editor may change: trailing spaces, blank lines."""
+    """Return the source without what an editor may change: trailing spaces and blank lines."""
     lines = (line.rstrip() for line in source.replace("\r\n", "\n").split("\n"))
     return "\n".join(line for line in lines if line)
 
 
 def _bare(source: str) -> str:
-    """The source without comments and layout, for telling an untouched cell; as it is if it isn't Python."""
+    """Return the source without comments and layout, to recognise untouched cells; squeezed if it isn't Python."""
     try:
         return ast.dump(ast.parse(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -1,4 +1,4 @@
-"""A Dask cluster of one scheduler and two workers on loopback."""
+"""Start a Dask cluster of one scheduler and two workers on the loopback interface."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROO
 
 @contextmanager
 def cluster(folder: Path, report: Path, kill_after: int) -> Iterator[tuple[str, subprocess.Popen]]:
-    """The scheduler's address, and the worker that is killed once ``kill_after`` submissions are done; another one takes its place."""
+    """Yield the scheduler's address and the worker to be killed.
+
+    The worker is killed, and another one started, once ``kill_after`` submissions are done.
+    """
     file = folder / "scheduler.json"
     scheduler = _start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
     worker = ("worker", "--scheduler-file", str(file), "--no-nanny", "--nthreads", "1")
@@ -29,7 +32,7 @@ def cluster(folder: Path, report: Path, kill_after: int) -> Iterator[tuple[str, 
             time.sleep(0.1)
         workers[0].kill()
         workers[0].wait()
-        workers.append(_start(*worker))  # as a cluster's manager would
+        workers.append(_start(*worker))  # a cluster manager would do the same
 
     try:
         address = _address(file)

@@ -1,4 +1,4 @@
-"""What the grader's tests share: the facts of the tiny model, and a class of submissions graded in a sandbox."""
+"""Shared fixtures: the facts of the tiny model, the course, and a function that grades notebooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.submissions import books
 
 @pytest.fixture(scope="session")
 def place(request, tiny_folder, tmp_path_factory) -> Place:
-    """The tiny model and its own language; in pytest's cache where there is one, so that facts are kept between runs."""
+    """Return the tiny model and text in its language, in pytest's cache if possible so that facts are kept."""
     cache = getattr(request.config, "cache", None)
     folder = cache.mkdir("tiny-text") if cache else tmp_path_factory.mktemp("tiny-text")
     text = Path(folder) / "documents.txt"
@@ -41,7 +41,7 @@ def course():
 
 @pytest.fixture
 def graded(facts, course, tmp_path):
-    """``graded(*books)``: marks by task, graded in this very process: for answers that are wrong but not hostile."""
+    """Return ``graded(*books)``, which grades harmless answers in this process and returns marks by task."""
 
     def run(*contents: dict, sessions=local.Sessions):
         files = [books.put(tmp_path, content, f"{number}") for number, content in enumerate(contents)]

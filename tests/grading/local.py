@@ -1,4 +1,4 @@
-"""A session without a sandbox and without a process of its own: for answers of ours, which are wrong but not hostile."""
+"""Run harmless test answers in this process, without a sandbox."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grading.submissions.cell_names import without_magics
 
 
 class Sessions:
-    """Stands where :class:`grading.judging.submission.Sandboxes` stands."""
+    """A substitute for :class:`grading.judging.submission.Sandboxes`."""
 
     cpu_seconds = 0.0
 

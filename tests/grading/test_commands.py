@@ -1,4 +1,4 @@
-"""The command line beside ``grade``: handing out, a student's own check, and errors that say what to do."""
+"""The command line apart from grading: the handout, the students' self-check, and error messages."""
 
 from __future__ import annotations
 
@@ -40,15 +40,14 @@ def test_the_handout_holds_what_students_need_and_no_solution(tmp_path):
     for path in (books.MASTERS / f"{name}.py" for name in books.NAMES):
         assert leaks(build_solution(path), build_student(path)) == []
     assert "BEGIN SOLUTION\n    total =" not in everything
-    assert (
-        "make lab" in readme and "0.85" not in readme and "results.md" not in readme
-    )  # figures give away a coefficient
+    assert "make lab" in readme
+    assert "0.85" not in readme and "results.md" not in readme  # figures give away a coefficient
     first = out.read_bytes()
     handout.write_handout(out)
     assert out.read_bytes() == first
 
 
-def test_a_student_hears_whether_the_file_can_be_graded_and_no_marks(tmp_path, capsys):
+def test_the_self_check_says_which_tasks_run_and_no_marks(tmp_path, capsys):
     wrong = books.changed("2.2", ("(x - x_hat).pow(2).sum(-1).mean()", "0 * x.sum()"))
     path = books.put(
         tmp_path, books.book(books.SECOND, {"2.2": wrong, "2.4": "top_contexts = 1 / 0"}, solved=False), "mine"
@@ -63,7 +62,7 @@ def test_a_student_hears_whether_the_file_can_be_graded_and_no_marks(tmp_path, c
     assert "point" not in said and "right" not in said
 
 
-def test_the_handout_holds_of_the_grader_only_what_the_self_check_imports():
+def test_the_handout_holds_only_the_grader_modules_that_the_self_check_imports():
     graph = grimp.build_graph("grading", "helpers")
     needed = {"grading", "grading.__main__", "grading.selfcheck", *graph.find_upstream_modules("grading.selfcheck")}
     needed |= {name.rpartition(".")[0] for name in needed if name.count(".") > 1}
@@ -95,8 +94,8 @@ def test_the_self_check_works_in_the_handout(tmp_path):
     assert "check" in done.stdout and "grade a folder" not in done.stdout
 
 
-def test_the_notebook_may_be_the_very_file_that_was_given(tmp_path, capsys, monkeypatch):
-    """Students write into notebooks/; what was given is read elsewhere."""
+def test_the_self_check_works_on_an_edited_given_notebook(tmp_path, capsys, monkeypatch):
+    """Students edit notebooks/ in place, so the given notebooks are read from another folder."""
     monkeypatch.chdir(tmp_path)
     books.put(
         tmp_path / "notebooks",
@@ -108,13 +107,13 @@ def test_the_notebook_may_be_the_very_file_that_was_given(tmp_path, capsys, monk
     assert "1 of 3 coding tasks are answered" in said and "1.1: its cells don't run: ZeroDivisionError" in said
 
 
-def test_a_file_that_cant_be_graded(tmp_path, capsys):
+def test_the_self_check_says_why_a_file_cant_be_graded(tmp_path, capsys):
     path = books.put(tmp_path, b"{", "mine")
     assert main(["check", str(path)]) == 1
     assert "can't be graded: the file isn't JSON" in capsys.readouterr().out
 
 
-def test_an_untouched_notebook(tmp_path, capsys):
+def test_an_untouched_notebook_has_no_answered_tasks(tmp_path, capsys):
     path = books.put(tmp_path, books.book(books.FIRST, solved=False), "mine")
     assert main(["check", str(path)]) == 1
     assert "0 of 3 coding tasks" in capsys.readouterr().out

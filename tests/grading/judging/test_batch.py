@@ -1,4 +1,4 @@
-"""Whole classes, graded in sandboxes by the command line, as an instructor does it. ``make test-grading`` runs these."""
+"""Grade whole classes in sandboxes with the command line, as an instructor does. ``make test-grading`` runs these."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.submissions.wrong import by_task
 
 pytestmark = [
     pytest.mark.submissions,
-    pytest.mark.skipif(not available(), reason="bubblewrap isn't here, or may not work"),
+    pytest.mark.skipif(not available(), reason="bubblewrap isn't installed or may not create namespaces"),
 ]
 FULL = {"1.1": 1, "1.2": 1, "1.3": 0.5, "2.1": 1, "2.2": 0.5, "2.3": 1, "2.4": 0.5, "2.6": 1, "2.7": 1}
 LIMITS = ["--cell-seconds", "20", "--limit-seconds", "60", "--memory-gib", "2"]
@@ -28,7 +28,7 @@ LIMITS = ["--cell-seconds", "20", "--limit-seconds", "60", "--memory-gib", "2"]
 
 @pytest.fixture(scope="module")
 def grade_class(place, facts, tmp_path_factory) -> Callable:
-    """``grade_class(folder, *options)``: the rows of grades.csv by student, and the report's folder."""
+    """Return ``grade_class(folder, *options)``, which returns grades.csv's rows by student, and the report's folder."""
 
     def run(folder: Path, *options: str, report: Path | None = None):
         report = report or tmp_path_factory.mktemp("report")
@@ -51,7 +51,7 @@ def points(row: dict) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def hostile_class(grade_class, tmp_path_factory):
-    """Every hostile submission, with honest ones before, between and behind them."""
+    """Grade every hostile submission, with honest ones before, between and after them."""
     folder = tmp_path_factory.mktemp("hostile")
     cases = hostile()
     for number, case in enumerate(cases):
@@ -63,7 +63,7 @@ def hostile_class(grade_class, tmp_path_factory):
     return cases, rows, report, folder
 
 
-def test_hostile_submissions_get_one_row_each_and_no_point_that_they_did_not_earn(hostile_class):
+def test_hostile_submissions_get_one_row_each_and_only_earned_points(hostile_class):
     cases, rows, _, _ = hostile_class
     assert len(cases) >= 60 and len(rows) == len(cases) + 3
     wrong_rows = []
@@ -75,13 +75,13 @@ def test_hostile_submissions_get_one_row_each_and_no_point_that_they_did_not_ear
     assert not wrong_rows
 
 
-def test_nobody_elses_row_changes(hostile_class):
+def test_hostile_submissions_dont_change_other_rows(hostile_class):
     _, rows, _, _ = hostile_class
     for student in ("000 - honest", "050 - honest", "zz honest"):
         assert points(rows[student]) == FULL and rows[student]["status"] == "graded"
 
 
-def test_nothing_was_written_where_it_should_not_be(hostile_class):
+def test_hostile_submissions_write_nothing_outside_the_report(hostile_class):
     _, _, report, folder = hostile_class
     assert not [
         path
@@ -103,7 +103,7 @@ def test_nothing_was_written_where_it_should_not_be(hostile_class):
     assert {path.name for path in report.iterdir()} == expected
 
 
-def test_pages_are_escaped_and_hold_neither_inputs_nor_expected_values(hostile_class):
+def test_pages_are_escaped_and_show_no_hidden_input(hostile_class):
     _, _, report, _ = hostile_class
     pages = [path.read_text(encoding="utf-8") for path in report.rglob("*.html")]
     assert all(
@@ -121,12 +121,12 @@ def test_pages_are_escaped_and_hold_neither_inputs_nor_expected_values(hostile_c
 
 
 def test_wrong_and_right_answers_in_sandboxes(grade_class, tmp_path_factory):
-    """As many wrong answers at once as there are tasks, each losing its own; and every right answer."""
+    """Wrong answers, several per notebook, lose points only in their own tasks. Right answers get full marks."""
     folder = tmp_path_factory.mktemp("packed")
     mistakes, packs = by_task(), []
     for number in range(max(map(len, mistakes.values()))):
         pack = {task: sources[number] for task, sources in mistakes.items() if number < len(sources)}
-        if number % 2:  # every other pack leaves the tasks of odd numbers right
+        if number % 2:  # every second pack has right answers in odd-numbered tasks
             pack = {task: source for task, source in pack.items() if int(task[-1]) % 2 == 0}
         pack = {task: source for task, source in pack.items() if task not in ("2.3",) or "2.1" not in pack}
         packs.append(pack)
@@ -145,7 +145,7 @@ def test_wrong_and_right_answers_in_sandboxes(grade_class, tmp_path_factory):
         found = points(rows[f"wrong {number:02}"])
         lost = {task for task in FULL if found[task] < FULL[task]}
         assert set(pack) <= lost, (number, found)
-        depend = {"2.3"} if {"2.1", "2.2"} & set(pack) else set()  # what is trained with a wrong loss is another SAE
+        depend = {"2.3"} if {"2.1", "2.2"} & set(pack) else set()  # a wrong model or loss changes the trained SAE
         assert lost <= set(pack) | depend, (number, lost, set(pack))
     for number, (what, _, tasks) in enumerate(cases):
         assert all(points(rows[f"right {number:02}"])[task] == FULL[task] for task in tasks), what
@@ -168,24 +168,23 @@ def test_names_resuming_and_the_same_marks_twice(grade_class, tmp_path_factory):
     rows, _ = grade_class(folder, report=report)
     again = {path: path.stat().st_mtime_ns for path in (report / "results").iterdir()}
     assert rows["Иван Петров"]["status"] == "blank"
-    assert len(again) == len(records) + 1 and all(
-        again[path] == time for path, time in records.items()
-    )  # one was graded, no more
+    assert len(again) == len(records) + 1  # only the changed submission was graded
+    assert all(again[path] == time for path, time in records.items())
     books.put(folder / "Иван Петров", books.book(books.SECOND, answer, solved=False), books.SECOND)
     for path in records:
         path.unlink()
     grade_class(folder, report=report)
-    assert (report / "grades.csv").read_bytes() == before  # everything graded anew
+    assert (report / "grades.csv").read_bytes() == before  # everything was graded again
 
 
-def test_what_the_marks_depend_on_stands_in_the_report(hostile_class):
+def test_the_report_says_what_the_marks_depend_on(hostile_class):
     _, _, report, _ = hostile_class
     about = json.loads((report / "marks.json").read_text())["about"]
     assert {"commit", "torch", "threads", "seed", "model", "limit: seconds"} <= set(about)
     assert about["sandbox"] == "bubblewrap"
 
 
-def test_a_dask_cluster_gives_the_same_table_also_when_a_worker_is_killed(grade_class, tmp_path_factory):
+def test_a_dask_cluster_gives_the_same_table_even_if_a_worker_is_killed(grade_class, tmp_path_factory):
     folder = tmp_path_factory.mktemp("class")
     for number, source in enumerate(by_task()["2.2"]):
         books.put(folder / f"student {number}", books.book(books.SECOND, {"2.2": source}, solved=False), books.SECOND)

@@ -1,4 +1,4 @@
-"""Figures of an SAE from what it hands over: those of sae.evaluate, and codes that are dense in disguise are told from sparse ones."""
+"""An SAE's figures, recomputed from its codes, equal those of sae.evaluate and expose disguised dense codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ D, N = 32, 600
 
 @pytest.fixture(scope="module")
 def dictionary():
-    """Tokens that are sums of 3 of 128 directions, and the directions."""
+    """Return 128 directions, and codes of tokens that are sums of 3 of them."""
     random = torch.Generator().manual_seed(0)
     rows = torch.nn.functional.normalize(torch.randn(128, D, generator=random), dim=-1)
     codes = torch.zeros(N, 128).scatter(1, torch.rand(N, 128, generator=random).topk(3).indices, 1.0)
@@ -40,7 +40,7 @@ def answer(rows: np.ndarray, codes: np.ndarray, bias: np.ndarray | None = None) 
     }
 
 
-def test_the_figures_are_those_of_evaluate():
+def test_recomputed_figures_equal_those_of_evaluate():
     torch.manual_seed(0)
     module, x = sae.TopK(D, 64, k=5), torch.randn(N, D)
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_a_sparse_code_spreads_over_more_dimensions_than_it_has_active_latents(d
 
 
 @pytest.mark.parametrize("copies", [1, 3, 10])
-def test_axes_of_a_subspace_are_a_dense_code_however_often_they_stand_there(dictionary, copies):
+def test_axes_of_a_subspace_are_a_dense_code_however_often_they_are_repeated(dictionary, copies):
     rows, codes = dictionary
     x = codes @ rows
     honest = recompute.figures(answer(rows, codes), x)
@@ -73,11 +73,12 @@ def test_axes_of_a_subspace_are_a_dense_code_however_often_they_stand_there(dict
 @pytest.mark.parametrize(
     "change",
     [
-        {"rows": np.full((128, D), 1e200)}, {"value": np.full(3 * N, np.nan)}, {"token": np.zeros(3 * N, int)}, {"latent": np.full(3 * N, 128)},
-        {"bias": np.zeros(3)}, {"active": math.inf}, {"rows": np.zeros((128, D + 1))}, {"value": np.zeros(5)},
+        {"rows": np.full((128, D), 1e200)}, {"value": np.full(3 * N, np.nan)}, {"token": np.zeros(3 * N, int)},
+        {"latent": np.full(3 * N, 128)}, {"bias": np.zeros(3)}, {"active": math.inf}, {"rows": np.zeros((128, D + 1))},
+        {"value": np.zeros(5)},
     ],
 )  # fmt: skip
-def test_numbers_that_are_no_code_for_these_tokens(dictionary, change):
+def test_numbers_that_cant_be_a_code_are_rejected(dictionary, change):
     rows, codes = dictionary
     given = answer(rows, codes) | change
     if "rows" in change and change["rows"].shape == (128, D):
@@ -86,6 +87,6 @@ def test_numbers_that_are_no_code_for_these_tokens(dictionary, change):
         recompute.figures(given, codes @ rows)
 
 
-def test_more_than_was_sent_counts_as_active(dictionary):
+def test_l0_counts_active_latents_that_were_not_sent(dictionary):
     rows, codes = dictionary
     assert recompute.figures(answer(rows, codes) | {"active": 90 * N}, codes @ rows).l0 == 90

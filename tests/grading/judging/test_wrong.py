@@ -1,4 +1,4 @@
-"""Wrong answers lose the task that they are wrong in, no other, and are told what is wrong."""
+"""A wrong answer loses points in its own task only, and the feedback says what is wrong."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ WRONG = wrong()
 IDS = [f"{task} {what}" for task, what, _, _ in WRONG]
 
 
-def test_there_are_enough_of_them_and_every_task_has_some():
+def test_there_are_enough_wrong_answers_and_some_for_every_task():
     assert len(WRONG) >= 60 and {task for task, *_ in WRONG} == set(books.CODE_TASKS)
     assert len(set(IDS)) == len(IDS)
 
 
 @pytest.mark.parametrize(("task", "what", "source", "word"), WRONG, ids=IDS)
-def test_a_wrong_answer(task, what, source, word, graded):
+def test_a_wrong_answer_loses_points_and_is_told_why(task, what, source, word, graded):
     name = books.name_of(task)
     only = {task: source} if task not in ("2.3",) else {"2.1": books.solutions()["2.1"], task: source}
     if task == "1.3":

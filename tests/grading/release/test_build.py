@@ -1,4 +1,4 @@
-"""Building notebooks from masters: on small masters, and whether the committed notebooks are the masters'."""
+"""Small masters build the right notebooks, and the committed notebooks match their masters."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ print("for instructors only")
 
 @pytest.fixture
 def master(tmp_path):
-    """Writes a master, the small one with replacements, and gives its path."""
+    """Return a function that writes the small master with replacements and returns its path."""
 
     def make(*replacements, text=MASTER, name="01_small"):
         for old, new in replacements:
@@ -85,7 +85,7 @@ def by_id(book, cell_id):
     return next(cell for cell in book.cells if cell.id == cell_id)
 
 
-def test_a_stub_stands_where_its_marker_stood(master):
+def test_stubs_replace_solution_regions_in_place(master):
     student = build.build_student(master())
     assert by_id(student, "solution-1-1").source == (
         'def add(first, second):\n    """Their sum."""\n    raise NotDone("1.1")\n\n\n'
@@ -94,7 +94,7 @@ def test_a_stub_stands_where_its_marker_stood(master):
     assert by_id(student, "solution-1-2").source == 'raise NotDone("1.2")'
 
 
-def test_a_student_sees_the_prompt_and_neither_answer_nor_rubric_nor_instructor_cells(master):
+def test_students_see_the_prompt_but_no_answer_rubric_or_instructor_cell(master):
     student = build.build_student(master())
     assert by_id(student, "written-1-3").source == "Why is it so?\n\n*Your answer here.*"
     for hidden in ("what it is", "Half a point", "instructors only", "secret", "SOLUTION"):
@@ -109,7 +109,7 @@ def test_the_solution_keeps_everything(master):
         assert kept in source(solution)
 
 
-def test_metadata_is_nbgraders_and_ours(master):
+def test_cells_have_nbgraders_metadata_and_the_homeworks(master):
     path = master()
     for book in (build.build_solution(path), build.build_student(path)):
         nbformat.validate(book)
@@ -131,7 +131,7 @@ def test_students_cannot_delete_graded_cells_nor_edit_checks(master):
     assert solution.deletable is False and solution.get("editable", True)
 
 
-def test_tasks_have_the_masters_points(master):
+def test_tasks_have_the_points_from_the_master(master):
     found = tasks(read_master(master()))
     assert {name: (task.points, task.written, task.bonus) for name, task in found.items()} == {
         "1.1": (1, False, False),
@@ -178,7 +178,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_master_is_named_with_its_cell(master, case):
+def test_an_error_names_the_broken_master_and_cell(master, case):
     replacement, expected = BROKEN[case]
     path = master(replacement)
     with pytest.raises(ReleaseError) as error:
@@ -186,7 +186,7 @@ def test_a_broken_master_is_named_with_its_cell(master, case):
     assert str(error.value).startswith("01_small.py, cell ") and expected in str(error.value)
 
 
-def test_names_choose_masters(master):
+def test_masters_can_be_chosen_by_name(master):
     path = master()
     other = master(name="02_other")
     assert find_masters(path.parent) == [path, other]
@@ -236,7 +236,7 @@ def test_a_planted_line_is_found(master, plant, line):
     assert build.leaks(build.build_solution(path), student) == [line]
 
 
-def test_glue_that_all_python_shares_is_no_leak(master):
+def test_common_python_lines_are_no_leak(master):
     path = master(
         ("    total = first", "    import math\n    for part in (first, second):\n        ...\n    total = first")
     )
@@ -258,13 +258,13 @@ def test_the_command_executes_the_solution_and_not_the_student_notebook(master, 
     monkeypatch.chdir(tmp_path)
     assert build.main([]) == 0
     solution = nbformat.read(path.with_suffix(".ipynb"), 4)
-    assert solution.cells[-1].outputs[0].text == "42 .\n"  # this machine's folder is cut from what is published
+    assert solution.cells[-1].outputs[0].text == "42 .\n"  # the machine's folder is removed before publishing
     assert all("execution" not in cell.metadata for cell in solution.cells)
     student = nbformat.read(tmp_path / "notebooks" / "01_small.ipynb", 4)
     assert all(cell.get("outputs", []) == [] and cell.get("execution_count") is None for cell in student.cells)
 
 
-def test_a_solution_that_fails_is_named_and_not_written(master, tmp_path, monkeypatch, capsys):
+def test_a_failing_solution_is_reported_and_not_written(master, tmp_path, monkeypatch, capsys):
     path = master(("assert answer == 42", "assert answer == 43, 'off by one'"))
     monkeypatch.chdir(tmp_path)
     assert build.main(["01_small"]) == 1
@@ -278,8 +278,8 @@ def _sources(book):
 
 
 @pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
-def test_committed_notebooks_are_their_masters(path):
-    """Mended by ``make release``."""
+def test_committed_notebooks_match_their_masters(path):
+    """If this fails, run ``make release``."""
     solution = nbformat.read(path.with_suffix(".ipynb"), 4)
     student = nbformat.read(ROOT / "notebooks" / f"{path.stem}.ipynb", 4)
     assert _sources(solution) == _sources(build.build_solution(path))
@@ -289,6 +289,6 @@ def test_committed_notebooks_are_their_masters(path):
     assert all(cell.execution_count for cell in code), "the committed solution was not executed"
 
 
-def test_no_notebook_is_left_over_from_a_master_that_is_gone():
+def test_every_built_notebook_has_a_master():
     built = {path.stem for folder in (ROOT / "solutions", ROOT / "notebooks") for path in folder.glob("*.ipynb")}
     assert built <= {path.stem for path in MASTERS}

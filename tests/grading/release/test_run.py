@@ -1,4 +1,4 @@
-"""``make run`` on tiny masters without a model: what it writes, prints and exits with."""
+"""What ``make run`` writes, prints and returns, tested on tiny masters without a model."""
 
 import json
 import subprocess
@@ -52,7 +52,7 @@ report("1.2", True, key="second", other=[1, 2])
 
 @pytest.fixture
 def go(tmp_path, monkeypatch):
-    """Runs masters by the command line in an empty folder; gives the exit status and ``run.json``."""
+    """Return a function that runs masters in an empty folder and returns the exit status and ``run.json``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     for name in ("HOMEWORK_MODEL", "HOMEWORK_TEXT", "HOMEWORK_BUDGET"):
@@ -72,7 +72,7 @@ def go(tmp_path, monkeypatch):
     return start
 
 
-def test_a_good_run(go, tmp_path, capsys):
+def test_a_good_run_writes_results_and_returns_zero(go, tmp_path, capsys):
     status, record = go()
     assert status == 0 and record["ok"]
     first, second, third = (record["tasks"][task] for task in ("1.1", "1.2", "1.3"))
@@ -92,7 +92,7 @@ def test_a_good_run(go, tmp_path, capsys):
     assert "1.5 points and 0.5 bonus" in printed
 
 
-def test_what_the_run_depended_on_is_recorded(go, monkeypatch):
+def test_the_environment_of_the_run_is_recorded(go, monkeypatch):
     monkeypatch.setenv("HOMEWORK_BUDGET", "quick")
     around = go()[1]["environment"]
     assert around["HOMEWORK_BUDGET"] == "quick" and around["HOMEWORK_MODEL"] == "smollm2"
@@ -153,14 +153,14 @@ def test_the_command_line_exits_with_the_status(tmp_path):
     assert done.returncode == 1 and "no master NN_name.py there" in done.stderr
 
 
-def test_the_table_lines_up():
+def test_the_tables_columns_are_aligned():
     entry = {"points": 0.5, "bonus": True, "written": False, "passed": True, "key": "key", "seconds": 1.25}
     lines = table({"2.6": entry, "1.10": entry | {"key": "longer key"}}).splitlines()
     assert lines[2].split() == ["1.10", "0.5", "bonus", "passed", "longer", "key", "1.2"]
     assert [lines[0].index("seconds")] * 2 == [line.index("1.2", 6) for line in lines[2:]]
 
 
-def test_figures_become_what_json_holds():
+def test_figures_become_plain_json_values():
     figures = {"a": np.float32("nan"), "b": torch.ones(2), "c": np.int64(3), "d": (1, float("inf")), "e": {1: None}}
     assert plain(figures) == {"a": None, "b": [1.0, 1.0], "c": 3, "d": [1, None], "e": {"1": None}}
     assert plain(np.bool_(True)) is True

@@ -1,4 +1,4 @@
-"""The pages: everything escaped, nothing hidden shown, a file name for every student."""
+"""A report's pages escape everything, and every student's page has its own safe file name."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def test_everything_is_escaped(course):
         assert "Content-Security-Policy" in page
 
 
-def test_a_students_page_says_what_was_tried_and_how_it_went(course):
+def test_a_students_page_shows_the_hidden_tests_and_their_results(course):
     page = pages.feedback(evil(course), course, {}, {})
     assert "three sentences" in page and "✗" in page and "✓" in page and "written answers not marked yet" in page
 
 
-def test_a_page_for_no_notebook(course):
+def test_an_unreadable_submission_has_a_page(course):
     page = pages.feedback(Marks("anna", "unreadable", (), notes=("x.ipynb: the file is empty.",)), course, {}, {})
     assert "the file is empty" in page and "No notebook could be read" in page
 
 
-def test_the_class_counts_mistakes_and_outcomes(course):
+def test_the_summary_counts_mistakes_and_outcomes(course):
     wrong = [
         Marks(f"s{i}", "graded", (TaskMark("1.1", "wrong", 0.0, 1.0, says="BOS is averaged in."),)) for i in range(3)
     ]
@@ -50,7 +50,7 @@ def test_the_class_counts_mistakes_and_outcomes(course):
     assert "BOS is averaged in." in page and '<td class="number">3</td>' in page and "3 submissions" in page
 
 
-def test_mistakes_that_differ_in_figures_are_one(course):
+def test_mistakes_that_differ_only_in_figures_count_as_one(course):
     said = [
         "FVU is 0.71, at most 0.38",
         "FVU is 1.98, at most 0.38",

@@ -1,4 +1,4 @@
-"""The CSV files: one row per student, no formulas, and an instructor's points are never lost."""
+"""CSV files have one row per student and no formulas, and keep the instructor's points."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def anna(course):
 
 @pytest.fixture
 def written(tmp_path, anna, course):
-    """Writes the table of written answers with replacements, and reads it back."""
+    """Return a function that writes the table of written answers with replacements and reads it back."""
 
     def run(*replacements, encoding="utf-8"):
         text = tables.written_table([anna], course, [])
@@ -47,7 +47,7 @@ def written(tmp_path, anna, course):
     return run
 
 
-def test_a_row_per_student_in_the_contracts_columns(course, anna):
+def test_grades_have_a_row_per_student_and_the_documented_columns(course, anna):
     text = tables.grades([anna, marks("=cmd|'x'", course)], course, {})
     assert text.splitlines()[0] == "student,status,1.1,1.2,1.3,1.4,2.1,2.2,2.3,2.4,2.5,2.6,2.7,total,max"
     first, second = rows(text)
@@ -62,14 +62,14 @@ def test_a_row_per_student_in_the_contracts_columns(course, anna):
     assert second["student"] == "'=cmd|'x'" and second["1.4"] == "0"  # no answer, no points
 
 
-def test_written_points_come_into_the_totals(course, anna, written):
+def test_written_points_are_added_to_the_totals(course, anna, written):
     table = written(("anna,1.4,,0.5", "anna,1.4,0.35,0.5"), ("anna,2.5,,1", 'anna,2.5,"0,5",1'))
     points = tables.written_points(table, course, ["anna"])
     (row,) = rows(tables.grades([anna], course, points))
     assert (row["1.4"], row["2.5"], row["total"]) == ("0.35", "0.5", "2.35")
 
 
-def test_answers_are_whole_and_are_no_formulas(course, anna):
+def test_answers_are_complete_and_not_formulas(course, anna):
     first, second = rows(tables.written_table([anna], course, []))
     assert first["answer"] == 'Steering\nmoves, "moods".' and second["answer"] == "'=SUM(A1)"
 
@@ -82,15 +82,15 @@ def test_a_second_grading_keeps_points_and_comments(course, anna, written):
     first, *_ = rows(tables.written_table([other], course, before))
     assert (first["points"], first["comment"]) == ("0.3", "good (answer changed)")
     (kept,) = [row for row in rows(tables.written_table([], course, before)) if row["points"]]
-    assert kept["student"] == "anna"  # gone from the class, but marked
+    assert kept["student"] == "anna"  # no longer in the class, but marked
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_what_spreadsheets_save(course, anna, written, encoding):
+def test_encodings_of_spreadsheets_are_read(course, anna, written, encoding):
     assert len(written(encoding=encoding)) == 2
 
 
-def test_semicolons(tmp_path, course):
+def test_semicolons_and_decimal_commas_are_read(tmp_path, course):
     path = tmp_path / "written.csv"
     path.write_text("student;task;points;most;comment;answer\nanna;1.4;0,25;0,5;;text\n")
     assert tables.written_points(tables.read_written(path), course, ["anna"]) == {("anna", "1.4"): 0.25}
@@ -99,12 +99,13 @@ def test_semicolons(tmp_path, course):
 @pytest.mark.parametrize(
     ("row", "word"),
     [
-        ("boris,1.4,0.1,0.5,,x", "no such student"), ("anna,1.1,0.1,0.5,,x", "no written task"), ("anna,1.4,much,0.5,,x", "not a number"),
-        ("anna,1.4,0.6,0.5,,x", "more than 0.5"), ("anna,1.4,-1,0.5,,x", "not a number"), ("anna,1.4,nan,0.5,,x", "not a number"),
-        ("anna,1.4,1e9,0.5,,x", "not a number"), ("anna,1.4,0.1,0.5,,x\nanna,1.4,0.2,0.5,,x", "there twice"),
+        ("boris,1.4,0.1,0.5,,x", "no such student"), ("anna,1.1,0.1,0.5,,x", "not a written task"),
+        ("anna,1.4,much,0.5,,x", "not a number"), ("anna,1.4,0.6,0.5,,x", "more than 0.5"),
+        ("anna,1.4,-1,0.5,,x", "not a number"), ("anna,1.4,nan,0.5,,x", "not a number"),
+        ("anna,1.4,1e9,0.5,,x", "not a number"), ("anna,1.4,0.1,0.5,,x\nanna,1.4,0.2,0.5,,x", "occurs twice"),
     ],
 )  # fmt: skip
-def test_points_that_cant_be_taken_over_are_named_by_line(tmp_path, course, row, word):
+def test_invalid_points_are_reported_by_line(tmp_path, course, row, word):
     path = tmp_path / "written.csv"
     path.write_text(f"student,task,points,most,comment,answer\n{row}\n")
     with pytest.raises(MergeError, match=word) as caught:
@@ -112,14 +113,14 @@ def test_points_that_cant_be_taken_over_are_named_by_line(tmp_path, course, row,
     assert "line " in str(caught.value)
 
 
-def test_a_table_without_its_first_line(tmp_path):
+def test_a_table_without_its_first_line_is_rejected(tmp_path):
     path = tmp_path / "written.csv"
     path.write_text("anna,1.4,0.1\nanna,1.4,0.1\n")
     with pytest.raises(MergeError, match="no column"):
         tables.read_written(path)
 
 
-def test_canvas_and_moodle(course):
+def test_canvas_and_moodle_get_names_and_ids(course):
     both = [marks("petrovivan_123", course), marks("ada", course)]
     canvas = rows(tables.canvas(both, course, {}, "Homework"))
     assert canvas[0]["Homework"] == "7" and (canvas[1]["Student"], canvas[1]["ID"], canvas[1]["Homework"]) == (

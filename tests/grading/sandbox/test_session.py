@@ -1,4 +1,4 @@
-"""What code in the sandbox sees and can do: one sandbox, asked many things."""
+"""What code in the sandbox can see and do. Most tests share one sandbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grading.sandbox.isolation import Limits, Place, available
 from grading.sandbox.session import Broken, Session
 from tests.submissions import books
 
-pytestmark = pytest.mark.skipif(not available(), reason="bubblewrap isn't here, or may not work")
+pytestmark = pytest.mark.skipif(not available(), reason="bubblewrap isn't installed or may not create namespaces")
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def session():
 
 @pytest.fixture
 def value(session):
-    """``value(expression, *statements)``: what it is in a fresh interpreter in the sandbox."""
+    """Return ``value(expression, *statements)``, which evaluates the expression in a fresh interpreter."""
     session.begin()
 
     def run(expression: str, *statements: str):
@@ -35,7 +35,7 @@ def value(session):
     session.end()
 
 
-def test_nothing_of_the_host_can_be_written_to(value):
+def test_only_tmp_is_writable(value):
     places = [
         "/",
         "/usr",
@@ -81,7 +81,8 @@ def test_each_task_gets_a_fresh_interpreter_and_leaves_nothing_running(session):
     session.end()
     session.begin()
     reply, _ = session.ask(
-        "def question(s, g):\n    import torch, os\n    return {'x': [hasattr(torch, 'marked'), len([p for p in os.listdir('/proc') if p.isdigit()])]}",
+        "def question(s, g):\n    import torch, os\n"
+        "    return {'x': [hasattr(torch, 'marked'), len([p for p in os.listdir('/proc') if p.isdigit()])]}",
         "question",
         {},
     )
@@ -110,7 +111,7 @@ def test_errors_come_with_the_students_line(session):
         ("import os; os.write(19, b'x' * 100)", "answer"),
     ],
 )
-def test_what_is_too_much_is_stopped_and_named(source, reason):
+def test_code_that_exceeds_a_limit_is_stopped_with_the_reason(source, reason):
     with Session(Place("none", "written", "quick", 1), Limits(cell_seconds=12, memory_gib=2)) as found:
         found.begin()
         with pytest.raises(Broken) as caught:
@@ -120,7 +121,11 @@ def test_what_is_too_much_is_stopped_and_named(source, reason):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_code_for_a_gpu_runs_on_the_cpu(value):
-    made = "[t.device.type for t in (torch.zeros(2, device=torch.device('cuda')), torch.ones(2).cuda(), torch.ones(2).to('cuda:0'), torch.nn.Linear(2, 2).cuda().weight)]"
+    made = (
+        "[t.device.type for t in (torch.zeros(2, device=torch.device('cuda')), torch.ones(2).cuda(), "
+        "torch.ones(2).to('cuda:0'), torch.nn.Linear(2, 2).cuda().weight)]"
+    )
     assert value(made, "import torch") == ["cpu"] * 4
-    forked = "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)"  # torch asks for its module by the name 'cuda'
+    # fork_rng looks up torch's device module by the name 'cuda'.
+    forked = "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)"
     assert value("1", forked, "torch.set_default_device('cuda')", "torch.zeros(2) + 1") == 1

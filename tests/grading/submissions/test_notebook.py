@@ -1,4 +1,4 @@
-"""Reading what students hand in: any notebook that has cells, and a clear word about what has none."""
+"""Any notebook with cells is read; for any other file the error says what is wrong."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def cells(*cells, **more) -> bytes:
     return json.dumps({"nbformat": 4, "metadata": {}, "cells": list(cells), **more}).encode()
 
 
-def test_sources_types_and_marks():
+def test_sources_types_and_marks_are_read():
     found = parse(json.dumps(book(SECOND)).encode())
     marks = {(cell.task, cell.role) for cell in found if cell.task}
     assert {("2.1", "solution"), ("2.1", "check"), ("2.5", "written")} <= marks
     assert any(cell.code and cell.source.startswith("class SAE") for cell in found)
 
 
-def test_a_mark_may_be_nbgraders_or_the_cells_id():
+def test_a_mark_may_come_from_nbgrader_or_the_cells_id():
     (first,) = parse(cells(code("x", metadata={"nbgrader": {"grade_id": "solution-1-2", "points": 99}})))
     (second,) = parse(cells(code("x", id="check-2-4")))
     assert (first.task, first.role, second.task, second.role) == ("1.2", "solution", "2.4", "check")
@@ -40,7 +40,7 @@ def test_a_mark_may_be_nbgraders_or_the_cells_id():
         {"nbgrader": []},
     ],
 )
-def test_marks_of_the_wrong_kind_are_no_marks(meta):
+def test_marks_of_the_wrong_type_are_ignored(meta):
     (cell,) = parse(cells(code("x", metadata=meta)))
     assert (cell.task, cell.role) == ("", "")
 
@@ -48,11 +48,12 @@ def test_marks_of_the_wrong_kind_are_no_marks(meta):
 @pytest.mark.parametrize(
     ("raw", "word"),
     [
-        (b"", "empty"), (b"\x00\x00", "empty"), (b"{", "isn't JSON"), (b"[" * 10**6, "nested"), (b"[]", "no notebook"),
-        (b'{"cells": 3}', "no cells"), (b"{}", "no cells"), (b'{"worksheets": [3]}', None), (cells(*[code("x")] * 2001), "2001 cells"),
+        (b"", "empty"), (b"\x00\x00", "empty"), (b"{", "isn't JSON"), (b"[" * 10**6, "nested"),
+        (b"[]", "not a notebook"), (b'{"cells": 3}', "no cells"), (b"{}", "no cells"), (b'{"worksheets": [3]}', None),
+        (cells(*[code("x")] * 2001), "2001 cells"),
     ],
 )  # fmt: skip
-def test_what_is_no_notebook(raw, word):
+def test_a_file_that_isnt_a_notebook_is_rejected_with_the_reason(raw, word):
     if word is None:
         assert parse(raw) == []
         return
@@ -60,7 +61,7 @@ def test_what_is_no_notebook(raw, word):
         parse(raw)
 
 
-def test_line_ends_null_bytes_surrogates_and_encodings():
+def test_line_ends_null_bytes_surrogates_and_encodings_are_normalised():
     (cell,) = parse(cells(code("a\r\nb\rc\x00\ud800")))
     assert cell.source == "a\nb\nc?"
     accent = json.dumps({"cells": [code("é")]}, ensure_ascii=False)
@@ -68,13 +69,13 @@ def test_line_ends_null_bytes_surrogates_and_encodings():
         assert parse(raw)[0].source == "é"
 
 
-def test_older_notebooks():
+def test_older_notebook_formats_are_read():
     sheet = {"cells": [{"cell_type": "code", "input": ["x = 1\n", "y = 2"]}, {"cell_type": "markdown", "source": "t"}]}
     found = parse(json.dumps({"nbformat": 3, "worksheets": [sheet]}).encode())
     assert [(cell.source, cell.code) for cell in found] == [("x = 1\ny = 2", True), ("t", False)]
 
 
-def test_links_folders_and_pipes_are_no_files(tmp_path):
+def test_links_folders_and_pipes_are_rejected(tmp_path):
     os.symlink("/etc/passwd", tmp_path / "link.ipynb")
     os.mkfifo(tmp_path / "pipe.ipynb")
     (tmp_path / "folder.ipynb").mkdir()

@@ -1,4 +1,4 @@
-"""Which cells run for a task: those that it needs, in an order that works, and no others."""
+"""The cells that a task needs run, in an order that works, and no others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan(*sources: str, wanted=("answer",), given=(), have=(), stubs=None):
         ("%%bash\nls", "", "", ""),
     ],
 )  # fmt: skip
-def test_names(source, binds, needs, later):
+def test_a_cells_names_are_found(source, binds, needs, later):
     found = names_of(source)
     assert set(binds.split()) <= found.binds
     assert found.needs - {"int"} - found.binds == set(needs.split()) - {"int"} - found.binds
@@ -45,17 +45,17 @@ def test_names(source, binds, needs, later):
 
 
 @pytest.mark.parametrize("source", ["x = (", "def f(:", "\x00", "x = " + "(" * 300])
-def test_what_isnt_python_has_no_names_and_a_reason(source):
+def test_a_cell_that_isnt_python_has_no_names_and_an_error(source):
     found = names_of(source)
     assert found.error and not found.binds
 
 
 def test_only_what_is_needed_runs_in_the_notebooks_order():
     found = plan("a = 1", "raise SystemExit", "b = a", "c = 3", "answer = b", "print(answer)")
-    assert found.cells == (0, 2, 4, 5)  # the last one might change the answer
+    assert found.cells == (0, 2, 4, 5)  # the last cell might change the answer
 
 
-def test_a_cell_that_only_looks_at_a_function_is_left_out():
+def test_a_cell_that_only_calls_a_function_is_left_out():
     assert plan("def answer():\n    return 1", "print(answer())").cells == (0,)
 
 
@@ -63,11 +63,11 @@ def test_the_last_definition_before_the_end_counts():
     assert plan("answer = 1", "answer = 2").cells == (1,)
 
 
-def test_a_value_that_is_built_up():
+def test_all_cells_that_build_up_a_value_run():
     assert plan("answer = 1", "answer = answer + 1", "answer += 1").cells == (0, 1, 2)
 
 
-def test_what_a_function_needs_when_it_is_called():
+def test_names_that_a_function_needs_when_called_are_included():
     assert plan("def answer():\n    return helper()", "def helper():\n    return SIZE", "SIZE = 3").cells in (
         (2, 1, 0),
         (0, 1, 2),
@@ -77,22 +77,21 @@ def test_what_a_function_needs_when_it_is_called():
     )
 
 
-def test_definitions_that_stand_behind_run_first():
-    assert plan("answer = f()", "def f():\n    return g()", "def g():\n    return 1").cells.index(1) < plan(
-        "answer = f()", "def f():\n    return g()", "def g():\n    return 1"
-    ).cells.index(0)
+def test_later_definitions_run_first():
+    cells = plan("answer = f()", "def f():\n    return g()", "def g():\n    return 1").cells
+    assert cells.index(1) < cells.index(0)
 
 
-def test_two_functions_that_call_each_other():
+def test_two_functions_that_call_each_other_are_both_included():
     assert set(plan("def answer():\n    return other()", "def other():\n    return answer()").cells) == {0, 1}
 
 
-def test_objects_that_other_cells_change():
+def test_cells_that_change_an_object_run():
     assert plan("answer = Module()", "train(answer)", "class Module: pass", "def train(m): pass").cells == (2, 0, 3, 1)
     assert plan("class answer:\n    pass", "answer.f = 3", "answer()").cells == (0, 1)
 
 
-def test_given_cells_are_replaced_by_what_the_grader_has():
+def test_given_cells_are_replaced_by_what_the_grader_provides():
     given = ["data = slow()", "def slow(): pass"]
     found = plan(*given, "answer = data", given=given, have=("data",))
     assert found.cells == (2,) and found.provided == ("data",)
@@ -103,25 +102,25 @@ def test_an_edited_given_cell_runs():
     assert found.cells == (1, 0, 2) and found.provided == ()
 
 
-def test_a_given_cell_that_the_grader_has_nothing_of_runs():
+def test_a_given_cell_runs_if_the_grader_cant_provide_its_names():
     assert plan("data = 1", "answer = data", given=["data = 1"]).cells == (0, 1)
 
 
-def test_stubs_never_run_and_missing_names_are_named():
+def test_stubs_never_run_and_missing_names_are_listed():
     stub = "def answer():\n    raise NotDone('1.1')"
     found = plan("x = 1", stub, stubs={"1.1": squeeze(stub)})
     assert found.cells == () and found.missing == ("answer",)
 
 
-def test_a_stub_behind_the_answer_changes_nothing():
+def test_a_stub_below_the_answer_is_ignored():
     stub = "def answer():\n    raise NotDone('1.1')"
     assert plan("def answer():\n    return 1", stub, stubs={"1.1": squeeze(stub)}).cells == (0,)
 
 
-def test_a_cell_that_isnt_python_is_told_from_one_that_isnt_there():
+def test_a_cell_that_isnt_python_is_reported_as_broken():
     found = plan("def answer(:")
     assert found.missing == ("answer",) and found.broken and "SyntaxError" in found.broken[0][1]
 
 
-def test_a_name_that_can_only_come_out_of_a_star():
+def test_a_name_may_come_from_a_star_import():
     assert plan("from math import *", "answer = sqrt(2)").cells == (0, 1)
