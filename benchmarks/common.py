@@ -1,7 +1,7 @@
-"""How everything here is measured: the contestants take turns, round after round, and medians are compared.
+"""Timing: contestants take turns, round after round, and medians are reported.
 
-A noisy machine slows all of them alike when they take turns, so a ratio says more than a time; and CPU
-seconds count what was worked, also while something else has the cores.
+Taking turns spreads a machine's noise over all contestants, so ratios are more reliable than times. CPU seconds
+don't count the time in which other processes hold the cores.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ OUT = Path("build/bench")
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of one contestant."""
+    """The measurements of one turn of one contestant."""
 
-    units: int  # what it made: tokens
+    units: int  # units produced, such as tokens
     wall: float  # seconds
-    cpu: float  # seconds of all threads
-    memory: float  # MB above what was held before, at the peak
+    cpu: float  # seconds, summed over threads
+    memory: float  # peak MB above the memory held before the turn; on a GPU, peak MB allocated
 
 
 @dataclass(frozen=True)
 class Row:
-    """Medians over the rounds."""
+    """One contestant's medians over the rounds."""
 
     name: str
     units: int
@@ -54,16 +54,12 @@ class Row:
 
 
 class _Peak(threading.Thread):
-    """Watches the process's resident memory (or the GPU's) while a turn runs."""
+    """A thread that records the peak of the process's resident memory; on a GPU, PyTorch does."""
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.process, self.done, self.start_rss = (
-            psutil.Process(),
-            threading.Event(),
-            psutil.Process().memory_info().rss,
-        )
-        self.peak = self.start_rss
+        self.process, self.done = psutil.Process(), threading.Event()
+        self.peak = self.start_rss = self.process.memory_info().rss
 
     def run(self):
         while not self.done.wait(0.02):
@@ -78,7 +74,7 @@ class _Peak(threading.Thread):
 
 
 def turn(contestant: Callable[[], int | Turn]) -> Turn:
-    """Let it run: it returns its number of units, or, from a process of its own, the whole turn."""
+    """Run a contestant once. It returns its number of units, or a :class:`Turn` if it ran in a subprocess."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -98,7 +94,10 @@ def turn(contestant: Callable[[], int | Turn]) -> Turn:
 def race(
     contestants: dict[str, Callable[[], int | Turn]], rounds: int = 3, title: str = "bench", warm: bool = False
 ) -> list[Row]:
-    """Let everyone run ``rounds`` times, in turns, after a turn that doesn't count unless they are ``warm`` already."""
+    """Let the contestants take turns for ``rounds`` rounds; return their medians.
+
+    Unless they are ``warm``, an uncounted round runs first.
+    """
     turns: dict[str, list[Turn]] = {name: [] for name in contestants}
     first = 1 if warm else 0
     with tqdm(total=(rounds + 1 - first) * len(contestants), desc=title) as bar:
@@ -116,7 +115,7 @@ def race(
 
 
 def table(rows: list[Row], unit: str = "tokens") -> str:
-    """Markdown; ratios are to the first row, by CPU seconds and by wall clock."""
+    """Format rows as a Markdown table; ratios compare with the first row, by wall clock and by CPU seconds."""
     lines = [
         f"| | {unit} | seconds | CPU s | {unit}/s | {unit}/CPU s | × first (wall) | × first (CPU) | peak MB |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -124,14 +123,15 @@ def table(rows: list[Row], unit: str = "tokens") -> str:
     first = rows[0]
     for row in rows:
         lines.append(
-            f"| {row.name} | {row.units} | {row.wall:.2f} | {row.cpu:.2f} | {row.per_second:.1f} | {row.per_cpu_second:.1f} "
-            f"| {row.per_second / first.per_second:.2f} | {row.per_cpu_second / first.per_cpu_second:.2f} | {row.memory:.0f} |"
+            f"| {row.name} | {row.units} | {row.wall:.2f} | {row.cpu:.2f} "
+            f"| {row.per_second:.1f} | {row.per_cpu_second:.1f} | {row.per_second / first.per_second:.2f} "
+            f"| {row.per_cpu_second / first.per_cpu_second:.2f} | {row.memory:.0f} |"
         )
     return "\n".join(lines)
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Describe the machine and the versions."""
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, {versions}"
@@ -149,9 +149,9 @@ def _cpu() -> str:
 
 
 def write(name: str, title: str, sections: dict[str, list[Row]], notes: str = "", unit: str = "tokens") -> Path:
-    """``build/bench/NAME.md`` and ``.json``."""
+    """Write ``build/bench/NAME.md`` and ``NAME.json``; return the path of the Markdown file."""
     OUT.mkdir(parents=True, exist_ok=True)
-    parts = [f"# {title}", f"Measured on: {machine()}. Contestants take turns; medians.", notes]
+    parts = [f"# {title}", f"Measured on: {machine()}. Contestants take turns; figures are medians.", notes]
     parts += [f"## {section}\n\n{table(rows, unit)}" for section, rows in sections.items()]
     path = OUT / f"{name}.md"
     path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Openings that nothing was chosen or looked at with, for a last comparison."""
+"""Openings for a final comparison; no setting was chosen on them."""
 
 FRESH_PROMPTS = (
     "The boat trip this afternoon was",

@@ -1,8 +1,8 @@
-"""Steered generation: the original's loop, Hugging Face, TransformerLens and ours, on GPT-2 small's shape.
+"""Steered generation at GPT-2 small's size: the original's loop, Hugging Face, TransformerLens and helpers.
 
     python -m benchmarks.generation [--tokens 64 200] [--rounds 3]
 
-The weights are random and the words are the tests': neither changes what is computed.
+The weights are random and the tokenizer is the tests'; neither affects speed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COEFFICIENTS = (0.3, -0.3, 0.1, -0.1, 0.2, -0.2, 0.4, -0.4)
 
 
 def folder(where: Path) -> Path:
-    """GPT-2 small with random weights, and the tests' words as a tokenizer."""
+    """Save GPT-2 small with random weights and the tests' tokenizer; return the folder."""
     torch.manual_seed(0)
     GPT2LMHeadModel(GPT2Config(bos_token_id=0, eos_token_id=1)).save_pretrained(where)
     tiny.tokenizer().save_pretrained(where)
@@ -33,11 +33,11 @@ def folder(where: Path) -> Path:
 
 
 def make_hooks(vectors: torch.Tensor, coefficient: float) -> list:
-    """The original's: every layer, the last position."""
+    """Return the original's hooks: every layer, last position."""
 
-    def adder(push):
+    def adder(vector):
         def add(resid, hook):
-            resid[:, -1, :] += push
+            resid[:, -1, :] += vector
             return resid
 
         return add
@@ -47,7 +47,7 @@ def make_hooks(vectors: torch.Tensor, coefficient: float) -> list:
 
 @torch.no_grad()
 def original(model, vectors, new: int) -> int:
-    """The whole text again for every token."""
+    """Generate with the original's loop, which reads the whole text again for every token."""
     tokens, fwd_hooks = model.to_tokens(PROMPT), make_hooks(vectors, COEFFICIENTS[0])
     for _ in range(new):
         chosen = model.run_with_hooks(tokens, fwd_hooks=fwd_hooks)[:, -1].argmax(-1, keepdim=True)
@@ -57,11 +57,11 @@ def original(model, vectors, new: int) -> int:
 
 @torch.no_grad()
 def hugging_face(plain, start, vectors, new: int) -> int:
-    """generate() with a KV cache and PyTorch's own hooks before each block."""
+    """Generate with Hugging Face's KV cache and a PyTorch forward pre-hook on each block."""
 
-    def adder(push):
+    def adder(vector):
         def add(module, arguments):
-            arguments[0][:, -1] += push
+            arguments[0][:, -1] += vector
 
         return add
 
@@ -85,7 +85,7 @@ def transformer_lens(model, vectors, new: int) -> int:
     return written.shape[1] - tokens.shape[1]
 
 
-def ours(model, vectors, new: int, count: int, past: str) -> int:
+def with_helpers(model, vectors, new: int, count: int, past: str) -> int:
     sets = [make_hooks(vectors, c) for c in COEFFICIENTS[:count]]
     return sum(
         len(row[0].token_ids) for row in hooks.generate_many(model, [PROMPT], sets, new, past, fluency=past == "clean")
@@ -104,16 +104,18 @@ def contestants(model, plain, new: int) -> dict[str, Callable[[], int]]:
     }
     for past, counts in (("clean", (1, 3, 8)), ("steered", (1, 8))):
         for count in counts:
-            found[f"ours, {past} past, {count} coefficient{'s' * (count > 1)}"] = lambda count=count, past=past: ours(
-                model, vectors, new, count, past
+            found[f"helpers, {past} past, {count} coefficient{'s' * (count > 1)}"] = lambda count=count, past=past: (
+                with_helpers(model, vectors, new, count, past)
             )
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--tokens", type=int, nargs="+", default=[64, 200])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--tokens", type=int, nargs="+", default=[64, 200], help="new tokens per text (default: 64 200)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds to take medians over (default: 3)")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as where:
@@ -123,7 +125,10 @@ def main() -> None:
             f"{new} new tokens": race(contestants(model, plain, new), args.rounds, f"generation, {new} tokens")
             for new in args.tokens
         }
-    notes = "GPT-2 small's shape (124M), random weights, fp32, greedy, a prompt of 12 tokens, every layer steered at the last position."
+    notes = (
+        "GPT-2 small's size (124M), random weights, fp32, greedy, a prompt of 12 tokens; "
+        "every layer is steered at the last position."
+    )
     write("generation", "Steered generation", sections, notes)
 
 

@@ -1,8 +1,9 @@
-"""Harvesting 300 lines: ``python -m benchmarks.harvest [--rounds N] [--text FILE] [--merges FILE]``, part of ``make bench``.
+"""Harvesting 300 lines: ``python -m benchmarks.harvest [--rounds N] [--text FILE] [--merges FILE]``.
 
-GPT-2 small's shape (random weights) to layer 11, and smollm2 to layer 15. The contestants take turns. One of them is this
-machine's limit: it only multiplies random rows by the weights of the blocks up to the hook point, in full batches without padding,
-and does nothing else. With ``--growth``: 1, 10 and 100 times the text into a folder, time and peak memory.
+Measured at GPT-2 small's size (random weights) up to layer 11, and on smollm2 up to layer 15. One contestant is
+this machine's limit: it only multiplies random rows by the weights of the blocks below the hook point, in full
+batches without padding. ``--growth`` harvests 1, 10 and 100 times the text into a folder and reports time and peak
+memory. Part of ``make bench``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.gpt2 import random_gpt2
 
 CONTEXT = 256
 LINES = 300
-LIMITS = "limit, fp32: products alone", "limit, bf16: products alone"
+LIMITS = "limit, fp32: products only", "limit, bf16: products only"
 MULTIPLY = (torch.nn.Linear, Conv1D)
 
 
@@ -43,10 +44,10 @@ class _Enough(Exception):
 
 @dataclass(frozen=True)
 class Models:
-    """One model, loaded in three ways."""
+    """One model, loaded three times: as bridges in fp32 and bf16, and as a Hugging Face model."""
 
     bridge: TransformerBridge
-    half: TransformerBridge  # in bf16
+    half: TransformerBridge  # bf16
     plain: PreTrainedModel
 
     @classmethod
@@ -56,19 +57,19 @@ class Models:
 
 
 def contestants(models: Models, lines: list[str], layer: int) -> dict[str, Callable[[], int | Turn]]:
-    """Each returns the number of tokens that it harvested, BOS left out."""
+    """Return the contestants; each harvests the lines and returns its number of tokens, BOS excluded."""
     bridge, half, plain = models.bridge, models.half, models.plain
     name, before = f"blocks.{layer}.hook_resid_pre", f"blocks.{layer - 1}.hook_resid_post"  # the same values
     rows = [bridge.to_tokens(line)[0, :CONTEXT] for line in lines]
     tokens = sum(len(row) - 1 for row in rows)
     return {
-        "original: a line at a time, everything cached": lambda: _original(bridge, rows, name),
+        "original: one line at a time, everything cached": lambda: _original(bridge, rows, name),
         "TransformerBridge, filter and stop": lambda: _filtered(bridge, rows, before, layer),
         "Hugging Face, output_hidden_states, 8 at a time": lambda: _hidden_states(plain, rows, layer),
         "Hugging Face, early stop, sorted": lambda: _early(plain, rows, layer),
-        "ours, fp32": lambda: _ours(bridge, lines, name, tokens),
+        "helpers, fp32": lambda: _helpers(bridge, lines, name, tokens),
         LIMITS[0]: lambda: _limit(bridge, layer, rows),
-        "ours, bf16": lambda: _ours(half, lines, name, tokens),
+        "helpers, bf16": lambda: _helpers(half, lines, name, tokens),
         LIMITS[1]: lambda: _limit(half, layer, rows),
     }
 
@@ -106,7 +107,7 @@ def _hidden_states(model, rows, layer) -> int:
 
 @torch.inference_mode()
 def _early(model, rows, layer) -> int:
-    """Blocks up to the layer, in batches of about one length."""
+    """Run only the blocks below the layer, in batches of lines of similar length."""
     blocks = model.transformer.h if hasattr(model, "transformer") else model.model.layers
     kept: list[torch.Tensor] = []
 
@@ -130,7 +131,7 @@ def _early(model, rows, layer) -> int:
 
 
 def _store(folder: str, lines: list[str], name: str) -> dict[str, Callable[[], Turn]]:
-    """SAELens' store, in an environment and a process of its own; nothing where that isn't."""
+    """Return SAELens' store as a contestant, run in its own environment; empty if that can't be installed."""
     peer = next(peer for peer in PEERS if peer.name == "sae-lens")
     try:
         python = environment(peer)
@@ -141,7 +142,7 @@ def _store(folder: str, lines: list[str], name: str) -> dict[str, Callable[[], T
     return {"sae-lens' store": lambda: Turn(**ask(python, "saelens_store.py", **task))}
 
 
-def _ours(model, lines, name, tokens) -> int:
+def _helpers(model, lines, name, tokens) -> int:
     found = harvest(model, lines, name, context=CONTEXT, too_long="cut", progress=False)
     assert len(found) == tokens
     return len(found)
@@ -149,16 +150,18 @@ def _ours(model, lines, name, tokens) -> int:
 
 @torch.inference_mode()
 def _limit(model, layer: int, rows: list[torch.Tensor]) -> int:
-    """Products with the blocks' weights in the fastest way that is known; what attention needs beside is taken at their rate."""
+    """Run only the products with the blocks' weights, by the fastest known method.
+
+    Attention's products of queries, keys and values aren't run; they are assumed to run at the same rate.
+    """
     modules = _multiplying(model, layer)
     inputs = {
         width: torch.randn(BATCH_TOKENS, width, dtype=model.cfg.dtype, device=model.cfg.device)
         for width in {_width(m) for m in modules}
     }
     tokens, pairs = sum(len(row) for row in rows), sum(len(row) * (len(row) + 1) // 2 for row in rows)
-    share = (
-        layer * 2 * model.cfg.d_model * pairs / tokens / sum(m.weight.numel() for m in modules)
-    )  # queries with keys, pattern with values
+    weights = sum(m.weight.numel() for m in modules)
+    share = layer * 2 * model.cfg.d_model * pairs / tokens / weights  # queries with keys, pattern with values
     turns = math.ceil(tokens * (1 + share) / BATCH_TOKENS)
     with matmul.packed_weights(), matmul.fast_products(model):
         for _ in range(turns):
@@ -168,7 +171,10 @@ def _limit(model, layer: int, rows: list[torch.Tensor]) -> int:
 
 
 def _multiplying(model, layer: int) -> list[torch.nn.Module]:
-    """What multiplies in the blocks below the layer, found by looking on: a bridge holds GPT-2's queries, keys and values twice."""
+    """Return the modules that multiply in the blocks below the layer.
+
+    They are recorded during a forward pass, because a bridge holds GPT-2's queries, keys and values twice.
+    """
     seen, handles = [], []
     for block in model.blocks[:layer]:
         for module in block.modules():
@@ -192,9 +198,8 @@ def compare(folder: str, lines: list[str], layer: int, rounds: int, title: str, 
         if chosen(name):
             warm_up()
     runners = {name: runner for name, runner in contestants(models, lines, layer).items() if chosen(name)}
-    if folder != "smollm2" and chosen(
-        "sae-lens' store"
-    ):  # SAELens' version of TransformerLens doesn't load smollm2 from a folder
+    # SAELens' version of TransformerLens can't load smollm2 from a folder.
+    if folder != "smollm2" and chosen("sae-lens' store"):
         runners |= _store(folder, lines, f"blocks.{layer}.hook_resid_pre")
     rows = race(runners, rounds, title, warm=True)
     return "\n".join([f"## {title}", "", table(rows), "", _shares(rows), "", _error(models, lines[:60], layer)])
@@ -219,19 +224,20 @@ def _error(models: Models, lines: list[str], layer: int) -> str:
     )
     n = min(len(exact), len(half))
     error = ((exact[:n] - half[:n]).pow(2).sum() / (exact[:n] - exact[:n].mean(0)).pow(2).sum()).item()
-    return f"bf16 against fp32: {error:.1e} of the variance is error."
+    return f"Error of bf16 compared with fp32: {error:.1e} of the variance."
 
 
 def growth(model: Path, lines: list[str]) -> str:
-    """1, 10 and 100 times the text into a folder, each in a process of its own."""
+    """Harvest 1, 10 and 100 times the text into a folder, each in its own process; return a table."""
     code = """
 import resource, sys, time
 from helpers import load_model, shards
 model = load_model(sys.argv[1])
 lines = open(sys.argv[2], encoding="utf-8").read().split("\\n")
-shards.harvest_to(sys.argv[3], model, lines[:64], "blocks.1.hook_resid_pre", context=64, too_long="cut", lines_per_shard=256, progress=False)
+options = dict(context=64, too_long="cut", lines_per_shard=256, progress=False)
+shards.harvest_to(sys.argv[3], model, lines[:64], "blocks.1.hook_resid_pre", **options)
 started = time.perf_counter()
-shards.harvest_to(sys.argv[4], model, lines, "blocks.1.hook_resid_pre", context=64, too_long="cut", lines_per_shard=256, progress=False)
+shards.harvest_to(sys.argv[4], model, lines, "blocks.1.hook_resid_pre", **options)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
     rows = ["| text | lines | seconds | seconds per 1,000 lines | peak MB |", "|---|---|---|---|---|"]
@@ -246,24 +252,23 @@ print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru
                 check=True,
             )
         seconds, peak = map(float, done.stdout.split())
-        rows.append(
-            f"| {times} times | {len(lines) * times} | {seconds:.1f} | {1000 * seconds / (len(lines) * times):.2f} | {peak:.0f} |"
-        )
+        count = len(lines) * times
+        rows.append(f"| {times} times | {count} | {seconds:.1f} | {1000 * seconds / count:.2f} | {peak:.0f} |")
     return "\n".join(["## The tiny model, into a folder", "", *rows])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--text", default="written", help="lines to harvest (written)")
-    parser.add_argument("--merges", type=Path, help="GPT-2's merges; without it the first part is left out")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds to take medians over (default: 3)")
+    parser.add_argument("--text", default="written", help="text to harvest (default: written)")
+    parser.add_argument("--merges", type=Path, help="GPT-2's merges file; without it only smollm2 is measured")
     parser.add_argument(
         "--only",
         nargs="+",
         metavar="WORD",
-        help="only contestants whose name has one of these words in it, as in: ours limit",
+        help="run only contestants whose name contains one of these words, such as: helpers limit",
     )
-    parser.add_argument("--growth", action="store_true", help="only 1, 10 and 100 times the text")
+    parser.add_argument("--growth", action="store_true", help="only harvest 1, 10 and 100 times the text into a folder")
     options = parser.parse_args()
     lines = [line for line in data.lines(options.text) if len(line) > 40]
     lines = random.Random(0).sample(lines, min(LINES, len(lines)))
@@ -275,23 +280,15 @@ def main() -> None:
             parts.append(growth(tiny.tiny_folder(Path(folder)), tiny.documents(1000)))
         else:
             if options.merges:
-                parts.append(
-                    compare(
-                        str(random_gpt2(Path(folder) / "gpt2", options.merges)),
-                        lines,
-                        11,
-                        options.rounds,
-                        "GPT-2 small's shape, layer 11",
-                        options.only,
-                    )
-                )
+                gpt2 = str(random_gpt2(Path(folder) / "gpt2", options.merges))
+                parts.append(compare(gpt2, lines, 11, options.rounds, "GPT-2 small's size, layer 11", options.only))
             parts.append(compare("smollm2", lines, 15, options.rounds, "smollm2, layer 15", options.only))
     OUT.mkdir(parents=True, exist_ok=True)
     name = "harvest_growth" if options.growth else "harvest"
     title = (
         "# Harvesting into a folder"
         if options.growth
-        else f"# Harvesting {len(lines)} lines. Contestants take turns; medians"
+        else f"# Harvesting {len(lines)} lines: contestants take turns, figures are medians"
     )
     text = "\n\n".join([title, f"Measured on: {machine()}.", *parts]) + "\n"
     (OUT / f"{name}.md").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How much of a known dictionary an SAE has found: figures for data that was made from given directions."""
+"""How much of a known dictionary an SAE recovers, for data made from given directions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FOUND = 0.9  # cosine above which a direction counts as found
 
 @dataclass(frozen=True)
 class Recovery:
-    """How a decoder compares with the directions that the data was made from.
+    """How well a decoder recovers the directions that the data was made from.
 
-    ``mean_max_cosine``: per true direction the cosine with the nearest latent, averaged (Sharkey et al.
-    2022). ``found``: the share of directions with such a cosine above 0.9. ``matched``: the mean cosine when
-    every latent may serve one direction only (Hungarian matching). ``uniqueness``: of the latents that are
-    nearest to some direction, how many there are per direction; 1 when no two directions share one.
+    ``mean_max_cosine``: the cosine of each true direction with its nearest latent, averaged (Sharkey et al. 2022).
+    ``found``: the share of directions for which this cosine is above 0.9.
+    ``matched``: the mean cosine if each latent is matched with at most one direction (Hungarian matching).
+    ``uniqueness``: the number of distinct nearest latents per direction; 1 if no two directions share one.
     """
 
     mean_max_cosine: float
@@ -33,13 +33,15 @@ class Recovery:
 
 @torch.no_grad()
 def recovery(W_dec: Float[Tensor, "d_sae d_in"], truth: Float[Tensor, "n_features d_in"]) -> Recovery:
-    """Compare decoder rows with true directions; lengths don't matter, signs do.
+    """Compare decoder rows with the true directions; signs matter, lengths don't.
 
     Raises:
-        SAEError: another width, or fewer latents than directions, which can't all be matched.
+        SAEError: different widths, or fewer latents than directions.
     """
     if W_dec.ndim != 2 or truth.ndim != 2 or W_dec.shape[1] != truth.shape[1]:
-        raise SAEError(f"Decoder {list(W_dec.shape)} and directions {list(truth.shape)} don't have one width.")
+        raise SAEError(
+            f"Decoder {list(W_dec.shape)} and directions {list(truth.shape)} differ in width: both need the same d_in."
+        )
     if len(W_dec) < len(truth):
         raise SAEError(f"{len(W_dec)} latents can't be matched with {len(truth)} directions one to one.")
     cosines = normalize(truth.double(), dim=-1) @ normalize(W_dec.double().to(truth.device), dim=-1).T
@@ -60,16 +62,17 @@ def _matched(cosines: Float[Tensor, "n_features d_sae"]) -> float:
 def matched_correlation(
     latents: Float[Tensor, "n d_sae"], strengths: Float[Tensor, "n n_features"]
 ) -> tuple[float, Int[Tensor, " n_features"]]:
-    """Mean Pearson correlation of true feature strengths with latents, matched one to one, and who serves whom.
+    """Match features with latents one to one; return the mean Pearson correlation and each feature's latent.
 
-    A latent or feature that never changes correlates with nothing: 0.
+    A constant latent or feature has correlation 0.
 
     Raises:
-        SAEError: tables of different length, or fewer latents than features.
+        SAEError: different numbers of rows, or fewer latents than features.
     """
     if len(latents) != len(strengths) or latents.shape[1] < strengths.shape[1]:
         raise SAEError(
-            f"latents {list(latents.shape)}, strengths {list(strengths.shape)}: as many rows, and no fewer latents."
+            f"Latents {list(latents.shape)}, strengths {list(strengths.shape)}: "
+            "both need the same number of rows, and at least one latent per feature."
         )
 
     def standard(x):

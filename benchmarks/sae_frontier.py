@@ -1,7 +1,7 @@
-"""FVU against L0 for every architecture on smollm2's middle layer: ``python -m benchmarks.sae_frontier [--steps 400]``.
+"""FVU against L0 per architecture on smollm2's middle layer: ``python -m benchmarks.sae_frontier [--steps 400]``.
 
-The same activations, tokens and batches for all; one seed. What sets the sparsity is k for three of them and a weight in the
-loss for two, so those meet other values of L0. Table and picture in build/bench.
+All architectures train on the same activations and batches, with one seed. Three set their sparsity by k, two by a
+weight in the loss; those two reach other values of L0. The table and figure are written to build/bench.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ SETTINGS = {
     "TopK": BY_K,
     "BatchTopK": BY_K,
     "Matryoshka": BY_K,
-    # Thresholds hardly fall in so few steps, so a denser SAE begins with a lower one.
+    # Thresholds hardly fall in so few steps, so a denser SAE starts with a lower one.
     "JumpReLU": [{"sparsity": 32.0}, {"sparsity": 2.0}, {"sparsity": 0.5}, {"sparsity": 0.1, "threshold": 0.7}],
     "Gated": [{"sparsity": sparsity} for sparsity in (10.0, 5.0, 3.0, 2.0)],
 }
-DENSE = ("JumpReLU", "Gated")  # they compute every latent: in bf16 where the processor is fast at it
+DENSE = ("JumpReLU", "Gated")  # these compute every latent, so they use bf16 if the processor is fast at it
 
 
-def one(kind: str, setting: dict[str, float], train, test, config: sae.TrainConfig) -> tuple[sae.Marks, float]:
-    """Marks on the held-out lines and seconds of training."""
+def one(kind: str, setting: dict[str, float], train, test, config: sae.TrainConfig) -> tuple[sae.Metrics, float]:
+    """Train one SAE; return its metrics on held-out lines and the seconds of training."""
     torch.manual_seed(config.seed)
     d_model = train.values.shape[1]
     module = getattr(sae, kind)(d_model, 8 * d_model, **setting)
@@ -58,28 +58,35 @@ def main() -> None:
         precision = "bf16" if kind in DENSE and settings().dtype == torch.bfloat16 else "fp32"
         config = sae.TrainConfig(steps=options.steps, batch_size=options.batch_size, lr=3e-3, precision=precision)
         for setting in SETTINGS[kind]:
-            marks, seconds = one(kind, setting, train, test, config)
-            curves.setdefault(kind, []).append(marks)
+            metrics, seconds = one(kind, setting, train, test, config)
+            curves.setdefault(kind, []).append(metrics)
             words = ", ".join(f"{name} {value:g}" for name, value in setting.items())
             rows.append(
-                f"| {kind} | {words} | {marks.l0:.1f} | {marks.fvu:.3f} | {marks.dead_fraction:.1%} | {seconds:.0f} |"
+                f"| {kind} | {words} | {metrics.l0:.1f} | {metrics.fvu:.3f} "
+                f"| {metrics.dead_fraction:.1%} | {seconds:.0f} |"
             )
             print(rows[-1], flush=True)
-            _write(
-                rows, curves, table.hook_name, len(table), options
-            )  # each time: what was measured is there when it is stopped
+            # Write after each SAE, in case the run is stopped.
+            _write(rows, curves, table.hook_name, len(table), options)
 
 
 def _write(rows: list[str], curves: dict[str, list], hook_name: str, tokens: int, options) -> None:
     about = (
-        f"smollm2, {hook_name}, text written, {tokens} tokens, every tenth line held out, sinks left out; 8 × d_model latents, "
-        f"{options.steps} steps of {options.batch_size}, seed 0. {' and '.join(DENSE)} multiply in {str(settings().dtype).removeprefix('torch.')}."
+        f"smollm2, {hook_name}, text written, {tokens} tokens, every tenth line held out, attention sinks excluded; "
+        f"8 × d_model latents, {options.steps} steps of {options.batch_size} tokens, seed 0. "
+        f"{' and '.join(DENSE)} multiply in {str(settings().dtype).removeprefix('torch.')}."
     )
     picture = Path("sae_frontier.png")
     figure = plots.frontier(curves, {})
     figure.savefig(OUT / picture, dpi=120, bbox_inches="tight")
     plt.close(figure)
-    parts = ["# The frontier", f"Measured on: {machine()}.", about, "\n".join(rows), f"![FVU against L0]({picture})"]
+    parts = [
+        "# SAE frontier: FVU against L0",
+        f"Measured on: {machine()}.",
+        about,
+        "\n".join(rows),
+        f"![FVU against L0]({picture})",
+    ]
     (OUT / "sae_frontier.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
-"""SAEs on smollm2's residual stream: quality on held-out lines after a class's budget, over three seeds.
+"""SAEs on smollm2's residual stream: quality on held-out lines at the course's training budget, three seeds.
 
     python -m benchmarks.sae_quality [--text written] [--kinds TopK] [--k 32] [--seeds 0 1 2] [--steps 1000]
 
-Harvested activations are kept in build/bench, so that further runs begin at once.
+Harvested activations are cached in build/bench.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from helpers.caching.activations import Activations
 from helpers.settings import settings
 
 FIELDS = ("values", "text_ids", "positions", "token_ids", "is_sink", "hook_name")
-LABELLED = 40_000  # held-out tokens that labels are scored on
+LABELLED = 40_000  # held-out tokens for the label scores
 CE_LINES = 150
 
 
 def activations(model, text: str, lines: list[str], tokens: int) -> dict[str, Activations]:
-    """The middle and the last layer's, harvested once per text and number of tokens."""
+    """Return the activations of the middle and the last layer, cached per text and number of tokens."""
     n = model.cfg.n_layers
     names = [f"blocks.{n // 2}.hook_resid_pre", f"blocks.{n - 1}.hook_resid_pre"]
     key = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
@@ -40,7 +40,7 @@ def activations(model, text: str, lines: list[str], tokens: int) -> dict[str, Ac
 
 
 def one(model, lines, table: Activations, kind: str, k: int, seed: int, steps: int) -> dict[str, float]:
-    """Train one SAE and mark it on the held-out lines."""
+    """Train one SAE and return its metrics on the held-out lines."""
     train, test = table.split(held_out=0.1)
     torch.manual_seed(seed)
     d_model = table.values.shape[1]
@@ -57,8 +57,8 @@ def one(model, lines, table: Activations, kind: str, k: int, seed: int, steps: i
     neuron_f1, _ = latents.best_f1(lambda x: x, part.values, truth, both_signs=True)
     found |= {"labels": len(names), "F1 latents": latent_f1.mean().item(), "F1 neurons": neuron_f1.mean().item()}
     held_out = [line for i, line in enumerate(lines) if i % 10 == 9][:CE_LINES]
-    cost = sae.replacement(model, module, held_out, table.hook_name, context=256, progress=None)
-    return found | {"ΔCE": cost.delta, "KL": cost.kl, "recovered": cost.recovered}
+    replaced = sae.replacement(model, module, held_out, table.hook_name, context=256, progress=None)
+    return found | {"ΔCE": replaced.delta, "KL": replaced.kl, "recovered": replaced.recovered}
 
 
 COLUMNS = ("fvu", "l0", "dead_fraction", "ΔCE", "KL", "recovered", "labels", "F1 latents", "F1 neurons", "seconds")
@@ -96,9 +96,10 @@ def main() -> None:
                 rows.append(row(title, raw[title]))
                 print(rows[-1], flush=True)
     about = (
-        f"smollm2, text {Path(options.text).stem}, {len(table)} tokens, every tenth line held out, sinks left out; "
-        f"8 × d_model latents, {options.steps} steps of 2,048, seeds {options.seeds}: mean (smallest to largest). "
-        "Latents and neurons for a label are picked on the tokens that they are scored on."
+        f"smollm2, text {Path(options.text).stem}, {len(table)} tokens, every tenth line held out, "
+        f"attention sinks excluded; 8 × d_model latents, {options.steps} steps of 2,048 tokens, "
+        f"seeds {options.seeds}: mean (minimum to maximum). "
+        "Each label's latent and neuron are chosen on the tokens that they are scored on."
     )
     path = OUT / f"{options.out}.md"
     path.write_text(

@@ -1,8 +1,8 @@
-"""CPU seconds per training step at 768 → 6144, batch 4096: the original's step, other libraries' and ours.
+"""CPU seconds per SAE training step (768 → 6144, batch 4096): the original, other libraries and helpers.
 
     python -m benchmarks.sae_speed [--rounds 3]
 
-Every contestant runs in a process of its own, round after round in turns; medians.
+Contestants take turns, each in its own process; figures are medians.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from benchmarks.common import OUT, Row, write
 from benchmarks.peers import Peer, ask, installed
 
 D_IN, D_SAE, K, BATCH, STEPS, WARM = 768, 6144, 32, 4096, 7, 2
-OURS = {
+HELPERS = {
     "original": "original",
-    "topk": "ours, TopK",
-    "relu": "ours, student's ReLU in our loop",
-    "relu_bare": "student's forward and backward alone",
+    "topk": "helpers, TopK",
+    "relu": "student's ReLU in helpers' loop",
+    "relu_bare": "student's forward and backward only",
 }
-NOTES = """One step of {batch} tokens, {d_in} → {d_sae} latents, k = {k}, fp32 on both sides but for the choice of latents in ours,
-which is made in bf16 where the hardware has it. Random rows. Peak memory is what the process grew by, data left out."""
+NOTES = """One step of {batch} tokens of random data, {d_in} → {d_sae} latents, k = {k}. All contestants compute in
+fp32, but helpers' TopK chooses the latents in bf16 if the hardware supports it. Peak memory is the growth of the
+process, without the data."""
 
 
 def contestants() -> tuple[dict[str, tuple], list[str]]:
-    """Name -> (interpreter, script, kind), and a word about those that aren't here."""
+    """Return name → (interpreter, script, kind), and a message for each missing library."""
     found: dict[str, tuple] = {"original": (sys.executable, "ours.py", "original")}
     peers, missing = installed()
     for peer, python in peers:
         found |= {f"{peer.name}, {kind}": (python, peer.script, kind) for kind in _kinds(peer)}
-    found |= {name: (sys.executable, "ours.py", kind) for kind, name in OURS.items() if kind != "original"}
+    found |= {name: (sys.executable, "ours.py", kind) for kind, name in HELPERS.items() if kind != "original"}
     return found, missing
 
 
@@ -51,7 +52,7 @@ def rows_file() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds to take medians over (default: 3)")
     rounds = parser.parse_args().rounds
     racing, missing = contestants()
     sizes = {"d_sae": D_SAE, "k": K, "steps": STEPS, "warm": WARM, "batch_size": BATCH, "lr": 1e-3, "seed": 0}
@@ -69,12 +70,12 @@ def main() -> None:
 
 
 def ratios(rows: list[Row]) -> list[str]:
-    """The figures that the course promises, in CPU seconds."""
+    """Return the ratios of CPU seconds that the README states, as sentences."""
     cpu = {row.name: row.cpu for row in rows}
-    bare, loop = cpu["student's forward and backward alone"], cpu["ours, student's ReLU in our loop"]
-    lines = [f"Our loop adds {loop / bare - 1:.0%} to a student's forward and backward."]
+    bare, loop = cpu[HELPERS["relu_bare"]], cpu[HELPERS["relu"]]
+    lines = [f"helpers' training loop adds {loop / bare - 1:.0%} to a student's forward and backward."]
     lines += [
-        f"Our TopK takes {cpu['ours, TopK'] / cpu[name]:.2f} of the CPU seconds of {name}."
+        f"helpers' TopK takes {cpu[HELPERS['topk']] / cpu[name]:.2f} of the CPU seconds of {name}."
         for name in ("original", "sae-lens, topk", "dictionary_learning, topk", "sparsify, topk")
         if name in cpu
     ]

@@ -1,8 +1,8 @@
-"""Quality at equal tokens on data whose dictionary is known: ours beside other libraries, three seeds each.
+"""SAE quality at equal tokens on data with a known dictionary: helpers and other libraries, three seeds each.
 
     python -m benchmarks.sae_synthetic [--tasks easy hard]
 
-Every contestant sees the same rows in the same order. Its learning rate is the best of three on seed 0.
+All contestants see the same rows in the same order. Each uses the best of three learning rates on seed 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Task:
-    """Tokens are sums of ``l0`` of ``features`` random unit directions, each 0.5 to 1.5 strong."""
+    """Synthetic data: each token sums ``l0`` of ``features`` random unit directions, with strengths 0.5 to 1.5."""
 
     d_in: int
     features: int
@@ -37,8 +37,8 @@ class Task:
 
 TASKS = {"easy": Task(128, 384, 8, 768, 1200, 1024), "hard": Task(256, 1024, 20, 2048, 400, 512)}
 RATES = {
-    "ours, TopK": (3e-3, 6e-3, 1e-2),
-    "ours, TopK, tie 0.1": (3e-3, 6e-3, 1e-2),
+    "helpers, TopK": (3e-3, 6e-3, 1e-2),
+    "helpers, TopK, tie 0.1": (3e-3, 6e-3, 1e-2),
     "sae-lens, topk": (1e-3, 3e-3, 1e-2),
     "dictionary_learning, topk": (1e-3, 3e-3, 1e-2),
     "sparsify, topk, signum": (3e-3, 1e-2, 3e-2),
@@ -47,7 +47,7 @@ RATES = {
 
 
 def make(task: Task, seed: int) -> tuple[str, torch.Tensor]:
-    """A file of rows, and the directions that they were made from."""
+    """Write the rows to a file; return its path and the true directions."""
     random = np.random.default_rng(seed)
     truth = random.standard_normal((task.features, task.d_in), dtype=np.float32)
     truth /= np.linalg.norm(truth, axis=1, keepdims=True)
@@ -56,7 +56,7 @@ def make(task: Task, seed: int) -> tuple[str, torch.Tensor]:
         on = random.random((len(part), task.features), dtype=np.float32).argpartition(task.l0, axis=1)[:, : task.l0]
         strength = random.uniform(0.5, 1.5, on.shape).astype(np.float32)
         part[:] = np.einsum("nk,nkd->nd", strength, truth[on])
-    rows *= np.sqrt(task.d_in) / np.linalg.norm(rows, axis=1).mean()  # the scale that our loop gives to all activations
+    rows *= np.sqrt(task.d_in) / np.linalg.norm(rows, axis=1).mean()  # the scale that helpers' training loop uses
     OUT.mkdir(parents=True, exist_ok=True)
     np.save(OUT / "synthetic.npy", rows)
     return str(OUT / "synthetic.npy"), torch.from_numpy(truth)
@@ -64,8 +64,8 @@ def make(task: Task, seed: int) -> tuple[str, torch.Tensor]:
 
 def contestants() -> tuple[dict[str, tuple], list[str]]:
     found: dict[str, tuple] = {
-        "ours, TopK": (sys.executable, "ours.py", {}),
-        "ours, TopK, tie 0.1": (sys.executable, "ours.py", {"tie": 0.1}),
+        "helpers, TopK": (sys.executable, "ours.py", {}),
+        "helpers, TopK, tie 0.1": (sys.executable, "ours.py", {"tie": 0.1}),
     }
     peers, missing = installed()
     for peer, python in peers:
@@ -79,7 +79,7 @@ def contestants() -> tuple[dict[str, tuple], list[str]]:
 
 
 def run(who: tuple, task: Task, data: str, truth, lr: float, seed: int) -> tuple[Recovery, float]:
-    """What it found, and its CPU seconds for the whole run."""
+    """Train one contestant; return its recovery and its CPU seconds for the whole run."""
     python, script, options = who
     sizes = {"d_sae": task.d_sae, "k": task.l0, "steps": task.steps, "batch_size": task.batch_size, "warm": 0}
     decoder = str(OUT / "decoder.npy")
@@ -104,7 +104,7 @@ def compare(name: str, task: Task, racing: dict[str, tuple]) -> str:
 
 def table(results: dict[str, list[tuple[Recovery, float]]], best: dict[str, float]) -> str:
     lines = [
-        "| | lr | mean max cosine (spread) | found > 0.9 | matched | unique | CPU s |",
+        "| | lr | mean max cosine (minimum to maximum) | found > 0.9 | matched | unique | CPU s |",
         "|---|---|---|---|---|---|---|",
     ]
     for who, runs in results.items():
@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     racing, missing = contestants()
-    parts = ["# SAEs on known dictionaries", f"Measured on: {machine()}. Three seeds, means.", *missing]
+    parts = ["# SAEs on known dictionaries", f"Measured on: {machine()}. Means over three seeds.", *missing]
     for name in parser.parse_args().tasks:
         parts.append(f"## {name}\n\n{TASKS[name]}\n\n{compare(name, TASKS[name], racing)}")
     path = OUT / "sae_synthetic.md"

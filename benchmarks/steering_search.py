@@ -1,11 +1,11 @@
-"""Which layers, which vectors and how much: the search behind the last setting of notebook 1.
+"""Search over layers, vectors and coefficients for notebook 1's last setting.
 
     python -m benchmarks.steering_search
 
-Chosen on the 32 trial prompts: the setting whose completions move furthest (mean VADER score at +c minus that at
-−c, which counts every prompt by how far it moves and so is less of a lottery than a share) among those whose
-perplexity is at most 1.4 times the unsteered. The first three and the original's recipe are then measured on the
-notebook's 40 prompts; and, since the best of three is chosen too, on 40 fresh ones.
+Settings are ranked on the 32 trial prompts by mean VADER score at +c minus that at −c, among those with a perplexity
+ratio of at most 1.4. The mean score varies less than a share, because it weights each prompt by how far it moves.
+The best three and the original's recipe are then measured on the notebook's 40 prompts. Choosing among these three
+is a selection too, so they are also measured on 40 fresh prompts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SOLUTION = Path("solutions/01_sentiment_steering.py")
 
 
 def answers() -> dict:
-    """The solution's functions: the cells of its two tasks, without running the notebook."""
+    """Return the reference solution's functions from the cells of tasks 1.1 and 1.2, without running the notebook."""
     cells = SOLUTION.read_text(encoding="utf-8").split("# %%")
     tasks = [cell.split("\n", 1)[1] for cell in cells if cell.startswith((' task="1.1" points', ' task="1.2" points'))]
     script = OUT / "answers.py"
@@ -40,7 +40,7 @@ def answers() -> dict:
 
 
 def layer_sets(n: int) -> list[tuple[int, ...]]:
-    """Single layers, runs, and two to four layers spread over the later part."""
+    """Return single layers, runs of layers, and sets of two to four spread-out layers."""
     at = lambda *depths: tuple(round(depth * n) for depth in depths)  # noqa: E731
     return [
         *((round(depth * n),) for depth in (0.5, 0.6, 0.7, 0.8, 0.9)),
@@ -57,7 +57,7 @@ def layer_sets(n: int) -> list[tuple[int, ...]]:
 
 
 def distance(curve, c: float) -> float:
-    """How far the mean VADER score moves from −c to +c."""
+    """Return the mean VADER score at +c minus that at −c."""
     return curve.at(c).vader - curve.at(-c).vader
 
 
@@ -86,9 +86,9 @@ def main() -> None:
     text = "\n".join([
         "# Steering: which layers",
         f"\nMeasured on: {machine()}; {setting.model}, {setting.dtype}, 20 greedy tokens. {len(tried)} settings.",
-        f"\n## The best ten of those with perplexity at most {MAX_FLUENCY}, on {len(data.TRIAL_PROMPTS)} trial prompts\n",
+        f"\n## The best ten at perplexity ratio <= {MAX_FLUENCY}, on {len(data.TRIAL_PROMPTS)} trial prompts\n",
         "```", steering.table({name: found[name] for name in ranked[:10]}), "```",
-        f"\n## The first three and the original's recipe, on the notebook's {len(data.PROMPTS)} prompts\n",
+        f"\n## The best three and the original's recipe, on the notebook's {len(data.PROMPTS)} prompts\n",
         "```", steering.table(measured), "```",
         f"\n## The same, on {len(FRESH_PROMPTS)} fresh prompts\n",
         "```", steering.table(fresh), "```",

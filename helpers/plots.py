@@ -1,7 +1,6 @@
-"""Pictures of the notebooks. Every function draws one figure and returns it; nothing is computed here.
+"""The notebooks' figures. Each function draws one figure and returns it.
 
-Text is drawn into the figures, coloured, because a picture survives where styled HTML doesn't:
-on GitHub, in a PDF, in a README.
+Coloured text is drawn into figures because GitHub, PDF and READMEs drop styled HTML.
 """
 
 from __future__ import annotations
@@ -19,33 +18,33 @@ GOOD, BAD, PLAIN, ACCENT = "#2a7f62", "#b5403a", "#8a8f98", "#3565a8"
 SAD, HAPPY = "#f2b8b3", "#b4ddcb"
 TONES = LinearSegmentedColormap.from_list("tones", [SAD, "#f7f7f5", HAPPY])
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#ffb45e"])
-VALUE_WIDTH = 6  # letters at the end of a context's row
+VALUE_WIDTH = 6  # characters for the value at the end of a context's row
 
 
 def _axes(width=7.0, height=3.4, columns=1, **kwargs):
     figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", **kwargs)
     for ax in np.atleast_1d(axes):
         ax.spines[["top", "right"]].set_visible(False)
-    plt.close(figure)  # the cell shows what it returns; without this it would show it twice
+    plt.close(figure)  # the notebook displays the returned figure; an open one would be shown twice
     return figure, axes
 
 
 def coefficient_curve(
-    curve, controls: dict[str, object] | None = None, title: str = "what it does to the sentiment"
+    curve, controls: dict[str, object] | None = None, title: str = "sentiment of completions"
 ) -> Figure:
-    """Left, shares of positive and negative completions by coefficient; right, what it costs in fluency.
+    """Draw the shares of positive and negative completions (left) and the perplexity ratio (right) by coefficient.
 
-    The band is the bootstrap interval of the positive share: how far it could be off with so many prompts.
-    ``controls`` are further curves, drawn thin, whose positive share is shown.
+    The band is the 95% bootstrap interval of the positive share, over prompts. ``controls`` are further curves,
+    of which only the positive share is drawn.
     """
     figure, (left, right) = _axes(10, 3.6, columns=2)
-    doses = [point.coefficient for point in curve.points]
-    left.plot(doses, [p.positive for p in curve.points], "o-", color=GOOD, label="positive (VADER)")
+    coefficients = [point.coefficient for point in curve.points]
+    left.plot(coefficients, [p.positive for p in curve.points], "o-", color=GOOD, label="positive (VADER)")
     low, high = zip(*(p.positive_interval for p in curve.points), strict=True)
-    left.fill_between(doses, low, high, color=GOOD, alpha=0.15, lw=0, label="95% interval over prompts")
-    left.plot(doses, [p.negative for p in curve.points], "o-", color=BAD, label="negative (VADER)")
+    left.fill_between(coefficients, low, high, color=GOOD, alpha=0.15, lw=0, label="95% interval over prompts")
+    left.plot(coefficients, [p.negative for p in curve.points], "o-", color=BAD, label="negative (VADER)")
     if all(p.judge_positive is not None for p in curve.points):
-        left.plot(doses, [p.judge_positive for p in curve.points], "--", color=ACCENT, label="positive (judge)")
+        left.plot(coefficients, [p.judge_positive for p in curve.points], "--", color=ACCENT, label="positive (judge)")
     for (name, control), line in zip((controls or {}).items(), cycle((":", "-.", "--")), strict=False):
         left.plot(
             [p.coefficient for p in control.points], [p.positive for p in control.points], line, color=PLAIN, label=name
@@ -53,39 +52,42 @@ def coefficient_curve(
     left.set(xlabel="coefficient", ylabel="share of completions", ylim=(-0.03, 1.03), title=title)
     left.legend(frameon=False, fontsize=8)
     plain = curve.at(0).perplexity
-    right.plot(doses, [p.perplexity / plain for p in curve.points], "o-", color=ACCENT)
+    right.plot(coefficients, [p.perplexity / plain for p in curve.points], "o-", color=ACCENT)
     right.axhline(1, color=PLAIN, lw=0.8)
-    right.set(xlabel="coefficient", ylabel="perplexity / unsteered", title="what it costs in fluency")
+    right.set(xlabel="coefficient", ylabel="perplexity ratio (steered / unsteered)", title="fluency")
     return figure
 
 
 def layer_maps(maps: dict[str, object]) -> Figure:
-    """Heat maps of the shift over layers and sizes of push, one per :class:`~helpers.steering.layer_maps.LayerMap`.
+    """Draw the shift by first layer and size of the push, one heat map per :class:`~helpers.steering.LayerMap`.
 
-    The second number in a field is the perplexity ratio: a dark field with a large one is bought dearly.
+    The size of the push is ‖c·v‖ / median residual norm, summed over the layers. The second number in each cell,
+    after ×, is the perplexity ratio.
     """
     figure, axes = _axes(10, 1.1 + 0.45 * max(len(m.sizes) for m in maps.values()), columns=len(maps))
-    for ax, (title, found) in zip(np.atleast_1d(axes), maps.items(), strict=True):
-        shift, fluency = found.shift.T, found.fluency.T
+    for ax, (title, layer_map) in zip(np.atleast_1d(axes), maps.items(), strict=True):
+        shift, fluency = layer_map.shift.T, layer_map.fluency.T
         image = ax.imshow(shift, cmap="RdYlGn", vmin=-1, vmax=1, aspect="auto", origin="lower")
         for y, x in np.ndindex(*shift.shape):
             ink = "white" if abs(shift[y, x]) > 0.75 else "black"
             ax.text(x, y, f"{shift[y, x]:+.2f}\n×{fluency[y, x]:.2f}", ha="center", va="center", size=7, color=ink)
-        ax.set_xticks(range(len(found.layer_sets)), [str(layers[0]) for layers in found.layer_sets])
-        ax.set_yticks(range(len(found.sizes)), [f"{size:g}" for size in found.sizes])
-        ax.set(xlabel="layer", ylabel="size of the push", title=title)
-    figure.colorbar(image, ax=axes, label="shift", shrink=0.9)
+        ax.set_xticks(range(len(layer_map.layer_sets)), [str(layers[0]) for layers in layer_map.layer_sets])
+        ax.set_yticks(range(len(layer_map.sizes)), [f"{size:g}" for size in layer_map.sizes])
+        ax.set(xlabel="first layer", ylabel="size of the push\n(median norms)", title=title)
+    figure.colorbar(image, ax=axes, label="shift of the\npositive share", shrink=0.9)
     return figure
 
 
 def completions(
     rows: dict[str, Sequence], scores: dict[str, Sequence[float]], count: int = 5, width: int = 44
 ) -> Figure:
-    """Completions side by side, one column per setting, coloured by sentiment (green positive, red negative).
+    """Draw completions side by side, one column per setting, coloured by sentiment (green positive, red negative).
 
     Args:
-        rows: per column title the :class:`~helpers.hooks.Completion` list, same prompts in each.
-        scores: per column title the sentiment of each, -1 to 1.
+        rows: per column title a list of :class:`~helpers.hooks.Completion`, for the same prompts in each column.
+        scores: per column title each completion's sentiment, −1 to 1.
+        count: maximum number of completions per column.
+        width: characters per line of text.
     """
     titles = list(rows)
     figure, ax = plt.subplots(figsize=(3.1 * len(titles), 1.05 * count + 0.4), layout="constrained")
@@ -106,7 +108,7 @@ def completions(
 
 
 def bars(groups: dict[str, float], ylabel: str, title: str = "", baseline: float | None = None) -> Figure:
-    """A few numbers side by side."""
+    """Draw named values as bars, with a horizontal line at ``baseline``."""
     figure, ax = _axes(max(4.0, 1.2 * len(groups)), 3)
     drawn = ax.bar(range(len(groups)), list(groups.values()), color=ACCENT, width=0.6)
     ax.bar_label(drawn, fmt="%.2f", fontsize=8)
@@ -119,7 +121,7 @@ def bars(groups: dict[str, float], ylabel: str, title: str = "", baseline: float
 
 
 def layer_norms(relative, vectors_norm, title: str = "") -> Figure:
-    """Per layer: norm of the steering vector, and its size beside the residual stream's."""
+    """Draw per layer the steering vector's norm (left), and its size relative to the residual stream (right)."""
     figure, (left, right) = _axes(10, 3, columns=2)
     left.plot(vectors_norm, "o-", color=ACCENT, ms=3)
     left.set(xlabel="layer", ylabel="‖v‖", title="norm of the steering vector")
@@ -129,35 +131,34 @@ def layer_norms(relative, vectors_norm, title: str = "") -> Figure:
 
 
 def sinks(norms, is_sink, title: str = "") -> Figure:
-    """Norm of every token, sorted, with the sinks marked: a handful of dots far above the rest."""
+    """Draw the sorted residual norms of all tokens, with the attention sinks in another colour."""
     figure, ax = _axes(6, 3.2)
     norms, is_sink = np.asarray(norms), np.asarray(is_sink)
     order = np.argsort(-norms)
     ranks = np.arange(1, len(norms) + 1)
     marked = is_sink[order]
     ax.loglog(ranks[~marked], norms[order][~marked], ".", ms=3, color=ACCENT, label="tokens")
-    ax.loglog(ranks[marked], norms[order][marked], ".", ms=6, color=BAD, label=f"{marked.sum()} sinks")
-    ax.set(xlabel="token, by rank", ylabel="norm of the residual stream", title=title)
+    ax.loglog(ranks[marked], norms[order][marked], ".", ms=6, color=BAD, label=f"{marked.sum()} attention sinks")
+    ax.set(xlabel="rank of the token by norm", ylabel="norm of the residual stream", title=title)
     ax.legend(frameon=False)
     return figure
 
 
 def training(histories: dict[str, object]) -> Figure:
-    """FVU and L0 of the minibatches during training, one line per run."""
+    """Draw the batches' FVU and L0 during training, one line per run."""
     figure, (left, right) = _axes(10, 3.2, columns=2)
-    for (name, history), style in zip(
-        histories.items(), cycle(("-", "-", "--")), strict=False
-    ):  # equal k would hide each other
+    line_styles = cycle(("-", "-", "--"))  # runs of equal k have the same L0 and would hide each other
+    for (name, history), style in zip(histories.items(), line_styles, strict=False):
         left.plot(history.step, history.fvu, label=name)
         right.plot(history.step, history.l0, label=name, ls=style)
-    left.set(xlabel="step", ylabel="FVU (batch)", yscale="log", title="what isn't explained")
-    right.set(xlabel="step", ylabel="L0", yscale="log", title="active latents per token")
+    left.set(xlabel="step", ylabel="FVU of the batch", yscale="log", title="unexplained variance")
+    right.set(xlabel="step", ylabel="L0 (latents per token)", yscale="log", title="active latents per token")
     right.legend(frameon=False, fontsize=8)
     return figure
 
 
 def density(densities: dict[str, object]) -> Figure:
-    """How often latents fire: shares of latents per tenth of a decade, with the dead ones counted in the legend."""
+    """Draw histograms of how often latents fire; the legend states the share of dead latents."""
     figure, ax = _axes(7, 3.4)
     found = {name: np.asarray(values) for name, values in densities.items()}
     lowest = min((values[values > 0].min() for values in found.values() if (values > 0).any()), default=0.1)
@@ -166,15 +167,17 @@ def density(densities: dict[str, object]) -> Figure:
         alive = np.log10(values[values > 0])
         share = np.full(len(alive), 100 / len(values))
         ax.hist(alive, bins, weights=share, histtype="step", lw=1.5, label=f"{name} ({(values == 0).mean():.0%} dead)")
-    ax.set(xlabel="log10 of the share of tokens on which a latent fires", ylabel="% of latents")
+    ax.set(xlabel="log10 of the share of tokens on which a latent fires", ylabel="share of latents (%)")
     figure.legend(*ax.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper center", ncols=3)
     return figure
 
 
 def frontier(curves: dict[str, Sequence], alone: dict[str, object]) -> Figure:
-    """FVU against L0, both of :class:`~helpers.sae.Marks`: lower left is better.
+    """Draw FVU against L0; lower left is better.
 
-    ``curves`` hold the marks of one architecture at several sparsities each; ``alone`` single SAEs.
+    Args:
+        curves: per architecture its :class:`~helpers.sae.Metrics` at several sparsities, drawn as a line.
+        alone: the metrics of single SAEs, drawn as markers.
     """
     figure, ax = _axes(7, 3.6)
     for name, marks in curves.items():
@@ -182,13 +185,13 @@ def frontier(curves: dict[str, Sequence], alone: dict[str, object]) -> Figure:
     for (name, mark), symbol in zip(alone.items(), cycle("*DsP"), strict=False):
         ax.plot(mark.l0, mark.fvu, symbol, ms=9, label=name)
     ax.set_xscale("log")
-    ax.set(xlabel="L0: active latents per token (log scale)", ylabel="FVU on held-out lines")
+    ax.set(xlabel="L0 (active latents per token, log scale)", ylabel="FVU on held-out lines")
     ax.legend(frameon=False, fontsize=8)
     return figure
 
 
 def label_scores(names: Sequence[str], latents, neurons, title: str = "") -> Figure:
-    """Best single latent's F1 beside the best raw neuron's, per label."""
+    """Draw per label the F1 of the best latent and of the best raw neuron."""
     figure, ax = _axes(7, 0.19 * len(names) + 0.9)
     latents, neurons = np.asarray(latents), np.asarray(neurons)
     order = np.argsort(latents)
@@ -203,8 +206,9 @@ def label_scores(names: Sequence[str], latents, neurons, title: str = "") -> Fig
 
 
 def contexts(groups: dict[str, Sequence], width: int = 92) -> Figure:
-    """Top contexts as coloured tokens: the darker, the stronger the latent fires, beside its strongest in the group; the peak
-    is in brackets, its activation at the end of the row.
+    """Draw top contexts as tokens, shaded by activation relative to the group's maximum.
+
+    The peak token is in brackets; its activation stands at the end of the row.
     """
     rows = [(title, context) for title, found in groups.items() for context in [None, *found]]
     strongest = {title: max([1e-9, *(max(each.activations) for each in found)]) for title, found in groups.items()}
@@ -213,30 +217,22 @@ def contexts(groups: dict[str, Sequence], width: int = 92) -> Figure:
     figure.subplots_adjust(0.005, 0.005, 0.995, 0.995)
     ax.set(xlim=(0, width), ylim=(len(rows), 0))
     ax.axis("off")
-    for y, (title, found) in enumerate(rows):
-        if found is None:
+    for y, (title, context) in enumerate(rows):
+        if context is None:
             ax.text(0, y + 0.6, _plain(title), weight="bold", size=8.5, va="center")
         else:
-            _draw_context(ax, y, found, width - VALUE_WIDTH, strongest[title])
-            ax.text(
-                width,
-                y + 0.55,
-                f"{found.activations[found.peak]:.1f}",
-                family="monospace",
-                size=8,
-                ha="right",
-                va="center",
-                color=PLAIN,
-            )
+            _draw_context(ax, y, context, width - VALUE_WIDTH, strongest[title])
+            value = f"{context.activations[context.peak]:.1f}"
+            ax.text(width, y + 0.55, value, family="monospace", size=8, ha="right", va="center", color=PLAIN)
     return figure
 
 
-def _draw_context(ax, y: int, found, width: int, strongest: float) -> None:
-    """One context, its peak in the middle, token by token in a font whose letters are one unit wide."""
-    tokens = [_plain(token) for token in found.tokens]
-    x = width * 0.52 - sum(map(len, tokens[: found.peak]))
-    for i, (token, value) in enumerate(zip(tokens, found.activations, strict=True)):
-        text = f"[{token}]" if i == found.peak else token
+def _draw_context(ax, y: int, context, width: int, strongest: float) -> None:
+    """Draw one context token by token in monospace, one unit per character, with its peak in the middle."""
+    tokens = [_plain(token) for token in context.tokens]
+    x = width * 0.52 - sum(map(len, tokens[: context.peak]))
+    for i, (token, value) in enumerate(zip(tokens, context.activations, strict=True)):
+        text = f"[{token}]" if i == context.peak else token
         if x >= 0 and x + len(text) <= width:
             if value > 0:
                 ax.add_patch(plt.Rectangle((x, y + 0.05), len(text), 0.9, color=HEAT(0.15 + 0.85 * value / strongest)))
@@ -245,5 +241,5 @@ def _draw_context(ax, y: int, found, width: int, strongest: float) -> None:
 
 
 def _plain(text: str) -> str:
-    """One line, and no $ that matplotlib would take for mathematics."""
+    """Return ``text`` on one line, with $ escaped so that matplotlib doesn't read it as mathematics."""
     return text.replace("\n", "↵").replace("\t", " ").replace("$", "\\$")

@@ -1,4 +1,4 @@
-"""Every picture is drawn, whatever the text in it, without a warning."""
+"""Every figure is drawn without warnings, whatever text it contains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NASTY = 'costs $5 or $\\frac{$, "100%" & <b>é à ü</b>\nsecond\tline \\alpha {
 
 
 def drawn(figure) -> bytes:
-    """The figure as PNG; any warning is an error, as for a letter that the font doesn't have."""
+    """Return the figure as PNG; any warning is an error, such as one about a glyph missing from the font."""
     assert isinstance(figure, Figure)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
@@ -41,7 +41,7 @@ def point(coefficient, judge=None):
 
 
 @pytest.mark.parametrize("judge", [None, 0.4])
-def test_dose_response(judge):
+def test_coefficient_curve(judge):
     curve = Curve(tuple(point(c, judge) for c in (-0.2, 0.0, 0.2)))
     figure = plots.coefficient_curve(curve, {"random": curve}, title="smollm2")
     assert drawn(figure)
@@ -60,7 +60,7 @@ def test_completions(text):
     assert drawn(figure)
 
 
-def test_completions_may_be_fewer_than_asked_for():
+def test_completions_may_be_fewer_than_count():
     figure = plots.completions({"a": [Completion("My day was", " fine", (), ())] * 2}, {"a": [0.5, -0.5]}, count=5)
     assert drawn(figure) and any("fine" in text for text in texts(figure))
 
@@ -84,7 +84,7 @@ def test_sinks(some):
     figure = plots.sinks(norms, is_sink, "layer 15")
     assert drawn(figure)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == ["tokens", f"{5 * some} sinks"]
+    assert labels == ["tokens", f"{5 * some} attention sinks"]
 
 
 def test_training():
@@ -102,7 +102,7 @@ def test_density():
     assert "mine (25% dead)" in [text.get_text() for text in figure.legends[0].get_texts()]
     assert all(
         patch.get_xy()[:, 1].max() <= 100 for patch in figure.axes[0].patches
-    )  # shares, not numbers: dictionaries differ in size
+    )  # shares, not counts: dictionaries differ in size
 
 
 def test_density_of_dead_latents_alone():
@@ -130,15 +130,15 @@ def test_contexts_bracket_the_peak():
     assert drawn(plots.contexts({"never fires": [Context(("a", "b"), (0.0, 0.0), 0, 0)]}))
 
 
-def test_contexts_are_cut_to_the_width():
+def test_contexts_are_clipped_to_the_width():
     long = Context(tuple(f" word{i}" for i in range(60)), (1.0,) * 60, 30, 0)
     found = texts(plots.contexts({"latent": [long]}, width=92))
     assert "[ word30]" in found and " word0" not in found and " word59" not in found
 
 
 @pytest.mark.parametrize("text", ["日本語", "рѣка", "🙂", "עברית"])
-def test_letters_that_the_font_lacks_are_drawn_somehow(text):
-    """A model can write any letter; a missing one is a box, and no error."""
+def test_glyphs_missing_from_the_font_raise_no_error(text):
+    """Models can write any character; a missing glyph is drawn as a box."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plots.completions({text: [Completion(text, text, (), ())]}, {text: [0.0]}).savefig(io.BytesIO(), dpi=40)

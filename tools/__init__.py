@@ -1,1 +1,1 @@
-"""Tools for maintainers; the course itself needs none of them."""
+"""Tools for maintainers; the course doesn't need them."""

@@ -1,6 +1,6 @@
-"""Other libraries' SAEs, each in an environment of its own: their pins and ours don't go together.
+"""Other SAE libraries, each in its own virtual environment because its pinned versions conflict with the course's.
 
-A script beside this file runs in such an environment; it is told what to do by a JSON file and answers with one.
+A script in this folder runs in such an environment. It reads its task from a JSON file and writes its answer to one.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ TORCH = next(line for line in REQUIREMENTS.read_text().split("\n") if line.start
 
 
 class PeerError(RuntimeError):
-    """A peer that couldn't be installed or didn't answer; the message says why."""
+    """A library that can't be installed or failed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A library: its name, the requirement that is installed, and the script that drives it."""
+    """A library: its name, its requirements, and the script that runs it."""
 
     name: str
-    requirement: str  # packages, separated by blanks
+    requirement: str  # packages, separated by spaces
     script: str
-    without: str = ""  # a package that comes along and doesn't go together with our torch
+    without: str = ""  # a dependency to uninstall, because it conflicts with the course's torch
 
 
 PEERS = (
@@ -46,22 +46,22 @@ PEERS = (
 
 
 def is_there(peer: Peer) -> bool:
-    """Whether the peer's environment has been made already."""
+    """Return whether the peer's environment is installed."""
     stamp = ENVIRONMENTS / peer.name / ".installed"
     return stamp.is_file() and stamp.read_text() == peer.requirement
 
 
 def environment(peer: Peer) -> Path:
-    """The peer's interpreter; its environment is made when it isn't there.
+    """Return the peer's interpreter; create its environment if it is missing.
 
     Raises:
-        PeerError: it can't be installed here.
+        PeerError: the installation fails.
     """
     folder = ENVIRONMENTS / peer.name
     python, stamp = folder / "bin" / "python", folder / ".installed"
     if is_there(peer):
         return python
-    print(f"setting up {peer.name} (a few minutes, once)", file=sys.stderr)
+    print(f"Installing {peer.name} (a few minutes, once)", file=sys.stderr)
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
         [str(python), "-m", "pip", "install", "-q", TORCH, *peer.requirement.split()],
@@ -70,13 +70,13 @@ def environment(peer: Peer) -> Path:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip().split("\n") or [""])[-1]
-            raise PeerError(f"{peer.name} can't be installed here: {last[:200]}")
+            raise PeerError(f"{peer.name} can't be installed: {last[:200]}")
     stamp.write_text(peer.requirement)
     return python
 
 
 def installed() -> tuple[list[tuple[Peer, Path]], list[str]]:
-    """The peers that are here, with their interpreters, and a word about each that isn't."""
+    """Return the installed peers with their interpreters, and a message for each that can't be installed."""
     found, missing = [], []
     for peer in PEERS:
         try:
@@ -90,7 +90,7 @@ def ask(python: Path | str, script: str, **task) -> dict:
     """Run a script of this folder on a task and return its answer.
 
     Raises:
-        PeerError: it ended with an error; the message has the end of what it said.
+        PeerError: the script failed; the message ends with the last part of its stderr.
     """
     with tempfile.TemporaryDirectory() as folder:
         question, answer = Path(folder, "task.json"), Path(folder, "answer.json")
@@ -102,5 +102,5 @@ def ask(python: Path | str, script: str, **task) -> dict:
             env={**os.environ, "WANDB_MODE": "disabled", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(HERE.parent.parent)},
         )
         if done.returncode or not answer.is_file():
-            raise PeerError(f"{script} ended with {done.returncode}: {done.stderr.strip()[-600:]}")
+            raise PeerError(f"{script} failed with exit status {done.returncode}: {done.stderr.strip()[-600:]}")
         return json.loads(answer.read_text())

@@ -1,4 +1,4 @@
-"""dictionary_learning's TopKTrainer. Runs in its environment."""
+"""Train with dictionary_learning's TopKTrainer; runs in that library's environment."""
 
 from dictionary_learning.trainers.top_k import TopKTrainer
 

@@ -1,6 +1,6 @@
-"""What every contestant goes through: the same rows in the same order, clocks on after some steps.
+"""The shared training driver: all contestants get the same rows in the same order and the same timing.
 
-It needs nothing but torch and numpy, so that it runs in any peer's environment.
+It imports only torch and numpy, so that it runs in every peer's environment.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ Make = Callable[[dict, int], tuple[Callable[[torch.Tensor], object], Callable[[]
 
 
 def drive(make: Make) -> None:
-    """Train what ``make(task, d_in)`` builds: a function that takes a batch, and one that gives the decoder back.
+    """Train a contestant, and write its time, memory and decoder.
 
-    The task says: ``data`` (.npy, [n d_in]), ``d_sae``, ``k``, ``steps``, ``batch_size``, ``lr``, ``seed``,
-    ``warm`` (steps before the clocks start), ``decoder`` (where to write it, or null).
+    Args:
+        make: builds the contestant; ``make(task, d_in)`` returns a step function that takes a batch, and a
+            function that returns the decoder.
+
+    The task holds ``data`` (.npy, [n d_in]), ``d_sae``, ``k``, ``steps``, ``batch_size``, ``lr``, ``seed``,
+    ``warm`` (untimed first steps) and ``decoder`` (the path to write it to, or null).
     """
     task = json.loads(Path(sys.argv[1]).read_text())
     torch.manual_seed(task["seed"])
@@ -46,7 +50,7 @@ def drive(make: Make) -> None:
 
 
 def batches(n: int, task: dict):
-    """Row numbers, pass after shuffled pass."""
+    """Yield the row indices of each batch, reshuffled every epoch."""
     generator = np.random.default_rng(task["seed"])
     while True:
         order = torch.from_numpy(generator.permutation(n))
@@ -55,10 +59,10 @@ def batches(n: int, task: dict):
 
 
 def dead_after(task: dict) -> int:
-    """Tokens without firing after which a latent is dead: a tenth of the run, for every contestant."""
+    """Return the number of tokens without firing after which a latent is dead: a tenth of the run."""
     return max(1, task["steps"] * task["batch_size"] // 10)
 
 
 def _peak() -> float:
-    """The process's peak memory so far, MB."""
+    """Return the process's peak memory so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

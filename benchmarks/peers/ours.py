@@ -1,8 +1,11 @@
-"""Our loop, one step at a time, on the same rows; and the two measures of what a step must cost.
+"""Train with helpers' loop, one step at a time, on the same rows; or with a bare loop for comparison.
 
-``kind``: "topk" is the reference's fast path; "relu" a plain ReLU SAE with an L1 loss in our loop, as a
-student's; "relu_bare" the same forward and backward with nothing around it; "original" the homework's step:
-Adam on the mean squared error plus an L1 mean, nothing else.
+The task's ``kind`` is one of:
+
+- "topk": the reference TopK with its fast kernels;
+- "relu": a plain ReLU SAE with an L1 loss in helpers' loop, like a student's;
+- "relu_bare": the same forward and backward without the loop or an optimizer;
+- "original": the original homework's step, Adam on the mean squared error plus the mean absolute latent.
 """
 
 import torch
@@ -16,7 +19,7 @@ from helpers.sae.training import _Run
 
 
 class ReLU(Architecture):
-    """A dense SAE, as a student's."""
+    """A dense SAE like a student's."""
 
     def encode(self, x):
         return torch.relu(self.pre_activations(x))
@@ -38,7 +41,7 @@ def make(task, d_in):
     config = sae.TrainConfig(
         steps=task["steps"], batch_size=task["batch_size"], lr=task["lr"], seed=task["seed"], tie=task.get("tie", 0.0)
     )
-    return _in_our_loop(module, task, config, None if kind == "topk" else l1_loss), lambda: module.W_dec
+    return _in_helpers_loop(module, task, config, None if kind == "topk" else l1_loss), lambda: module.W_dec
 
 
 def _bare(module, task, loss_fn):
@@ -54,8 +57,8 @@ def _bare(module, task, loss_fn):
     return step
 
 
-class _Fed:
-    """Batches that the driver chose instead of those that the loop would."""
+class _DriverBatches:
+    """Replacement for the loop's batches: it returns the driver's batch."""
 
     def __init__(self, size):
         self.size, self.x = size, None
@@ -64,13 +67,13 @@ class _Fed:
         return self.x
 
 
-def _in_our_loop(module, task, config, loss_fn):
+def _in_helpers_loop(module, task, config, loss_fn):
     state = []
 
     def step(x):
         if not state:
             run = _Run(module, Rows(x), loss_fn, config, torch.device("cpu"), None)
-            run.batches = _Fed(config.batch_size)
+            run.batches = _DriverBatches(config.batch_size)
             run._begin()
             state.extend((run, iter(range(config.steps)), _Silent()))
         run, counter, bar = state

@@ -1,4 +1,4 @@
-"""SAELens' own trainer, standard or topk. Runs in SAELens' environment."""
+"""Train with SAELens' trainer, standard or topk; runs in SAELens' environment."""
 
 import torch
 from sae_lens.config import LoggingConfig, SAETrainerConfig

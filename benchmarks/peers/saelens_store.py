@@ -1,4 +1,4 @@
-"""SAELens' store of activations on a model of GPT-2 small's shape with random weights. Runs in SAELens' environment."""
+"""Harvest with SAELens' activation store at GPT-2 small's size, random weights; runs in SAELens' environment."""
 
 import json
 import resource
@@ -26,18 +26,19 @@ model = HookedTransformer(
         act_fn="gelu_new",
         normalization_type="LNPre",
         d_vocab=len(tokenizer),
-    ),  # fmt: skip
+    ),
     tokenizer=tokenizer,
     default_padding_side="right",
 )
 
 
 def harvest(lines: list[str]) -> int:
-    """One pass over the lines, packed into contexts as the store does it; returns the number of activations without BOS."""
+    """Harvest the lines once, packed into contexts by the store; return the number of activations without BOS."""
     store = ActivationsStore(
-        model=model, dataset=Dataset.from_dict({"text": lines}), streaming=False, hook_name=task["hook"], hook_head_index=None,
-        context_size=task["context"], d_in=768, n_batches_in_buffer=1, total_training_tokens=1, store_batch_size_prompts=task["batch_tokens"] // task["context"],
-        train_batch_size_tokens=task["batch_tokens"], prepend_bos=True, normalize_activations="none", device="cpu", dtype="float32",
+        model=model, dataset=Dataset.from_dict({"text": lines}), streaming=False, hook_name=task["hook"],
+        hook_head_index=None, context_size=task["context"], d_in=768, n_batches_in_buffer=1, total_training_tokens=1,
+        store_batch_size_prompts=task["batch_tokens"] // task["context"], train_batch_size_tokens=task["batch_tokens"],
+        prepend_bos=True, normalize_activations="none", device="cpu", dtype="float32",
     )  # fmt: skip
     kept = []
     while True:
@@ -48,7 +49,7 @@ def harvest(lines: list[str]) -> int:
         kept.append(values[tokens != tokenizer.bos_token_id].clone())
 
 
-harvest(task["lines"][: len(task["lines"]) // 4])  # doesn't count
+harvest(task["lines"][: len(task["lines"]) // 4])  # warm-up, not timed
 before, wall, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter(), time.process_time()
 units = harvest(task["lines"])
 answer = {"units": units, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}

@@ -1,6 +1,6 @@
-"""sparsify's SparseCoder, trained as its Trainer does (which only trains inside of a language model).
+"""Train sparsify's SparseCoder like its Trainer, which only works inside a language model.
 
-``optimizer`` in the task: "signum" is the library's default, "adam" its other choice.
+The task's ``optimizer`` is "signum", the library's default, or "adam".
 """
 
 import torch
@@ -43,7 +43,7 @@ def make(task, d_in):
 
     def decoder():
         if schedule is None:
-            optimizer.eval()  # schedule-free optimizers keep an average, which is what is used
+            optimizer.eval()  # switch to the averaged weights of the schedule-free optimizer
         return coder.W_dec
 
     return step, decoder

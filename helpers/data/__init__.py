@@ -1,4 +1,4 @@
-"""Texts of the homework: lines to harvest, sentences to steer with, labels that a rule decides."""
+"""The homework's texts: lines to harvest, contrast sentences, prompts, and rule-based token labels."""
 
 from helpers.data import labels
 from helpers.data.contrast import NEGATIVE, POSITIVE, PROMPTS, TRIAL_PROMPTS

@@ -1,4 +1,4 @@
-"""The homework's sentences: five pairs that make the steering vectors, and prompts to try them on."""
+"""Five sentence pairs to compute steering vectors from, and prompts to steer."""
 
 POSITIVE = (
     "I love this product, it works wonderfully!",
@@ -15,7 +15,7 @@ NEGATIVE = (
     "The food was disgusting and the service was terrible.",
 )
 
-# Openings that lean neither way. The first is the original homework's.
+# Neutral openings. The first is the original homework's.
 PROMPTS = (
     "The movie that I watched yesterday was",
     "My day at work was",
@@ -59,7 +59,7 @@ PROMPTS = (
     "Working with them was",
 )
 
-# Openings for choosing: layers, heads and doses are tried on these, and what was chosen is measured on PROMPTS.
+# Use these openings to choose layers, heads and coefficients; measure the choice on PROMPTS.
 TRIAL_PROMPTS = (
     "The dinner at my parents' house was",
     "My experience with the repair shop was",

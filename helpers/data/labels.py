@@ -1,13 +1,12 @@
-"""Token labels that a rule decides on any English text: the yardstick for what an SAE latent means.
+"""Rule-based token labels for English text: the ground truth for what an SAE latent means.
 
-A latent is worth a name when some label's tokens are the ones on which it fires. So a label must need no
-model and no annotator: it is a word list or a regular expression over the joined text, and every token that
-overlaps a match gets it. All tokens of a word that the tokeniser cut in pieces are labelled alike, with one
-exception, "continuation of a word". Rules see ordinary text with markdown headings and WikiText's tokenised
-markup (" = = Life = = ", "red @-@ tipped", "20 @,@ 000", "don 't") alike.
+A latent has a clear meaning if it fires on the tokens of one label. Labels need no model and no annotator: each
+is a word list or a regular expression over the joined text. Every token that overlaps a match gets the label.
+All tokens of a split word share its labels, except "continuation of a word". The rules handle ordinary text with
+markdown headings as well as WikiText's tokenised markup (" = = Life = = ", "red @-@ tipped", "20 @,@ 000", "don 't").
 
-The two parts of a contraction are words of their own ("she's": pronoun and present of "to be"), but the whole
-of "isn't" is a negation, because tokenisers cut inside its "n't".
+The two parts of a contraction are separate words ("she's": pronoun and present of "to be"). But the whole of
+"isn't" is a negation, because tokenisers split inside its "n't".
 """
 
 from __future__ import annotations
@@ -26,33 +25,33 @@ Span = tuple[str, int, int]  # label, first character, one past the last charact
 _MONTHS = "Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec"
 _NUMBERS = "|".join(sorted(WORDS["number word"]))
 
-# One pattern each; where there is a group, only matches that fill it count, and the group is the span.
+# One pattern per label. If a pattern has a group, only matches that fill it count, and the group is the span.
 _PATTERNS = {
     "digit": r"[0-9]+",
-    # Stands alone: no amount of money, no part of "1,999", "3.1415" or "1 @,@ 999"; the digits of "1990s" count.
+    # Not an amount of money or part of "1,999", "3.1415" or "1 @,@ 999"; the digits of "1990s" count.
     "year": r"(?<![^\W_])(?<![$£€#])(?<!\d[.,])(?<!\d @[.,]@ )(?:1\d|20)\d\d(?=s?\b)(?!(?:[.,]| @[.,]@ )\d)",
     "ordinal": r"\b\d+(?:st|nd|rd|th)\b",
     "month": rf"\bAugust\b|\b(?:{_MONTHS})\b(?=\.?\s?\d)|(?<=\d )(?:{_MONTHS})\b",
     "bracket": r"[()\[\]{}]",
     "comma": r"(?<![\d@]),|,(?![\d@])",
-    # A hyphen that opens a line is a bullet or a rule, which the first half swallows.
+    # A hyphen at the start of a line is a bullet or a rule; the first alternative consumes it.
     "hyphen or dash": r"^[ \t]*-+(?=\s)|(@[-–—]@|[-‐-―−])",
-    # `in` only in brackets or before a stop: "24 in )" is a length, "1999 in Paris" is not.
+    # `in` counts only before a bracket, stop or comma: "24 in )" is a length, "1999 in Paris" is not.
     "unit of measure": (
         r"\d\s?(km/h|km²|km|cm|mm|m|kg|mg|g|lbs?|ft|in(?=\s?[).,])|mi|ha|oz|m[lL]|[lL]|mph|kW|MW|[kMG]?Hz|°\s?[CF]|%)"
         r"(?!\w)"
     ),
 }
-# The two words whose reading as a unit hangs on the word before.
+# These two words are units only in some contexts.
 _FOOT = rf"(?i:(?:\d|\b(?:{_NUMBERS}))(?:[ -]| @-@ )(feet|foot)\b)"
 _SECOND = (
     r"(?i:(?:\b(?:per|half a|one|1)\s|\bsplit[ -])(second)\b(?![- ]*[@-])|"
     r"\ba\s(second)\b(?=\s(?:later|ago|before|after|or)\b|\s?[.,;!?]))"
 )
-# Words that no list may claim: "10 am", "No. 5", "World War I", "May 5" at the start of a sentence, "U.S.", "a.m."
+# Not looked up in the lists: "10 am", "No. 5", "World War I", "May 5" at the start of a sentence, "U.S.", "a.m."
 _NUMERAL_BEFORE = "|".join(f"(?<={w} )" for w in "War Part Act Book Chapter Volume Type Class Phase Elizabeth".split())
 _NUMERAL_BEFORE += "|" + "|".join(f"(?<={k} )" for k in "Charles James George Richard Henry Edward William".split())
-_NO_WORD = rf"(?<=\d)\s?am\b|\bNo\.?(?=\s\d)|(?:{_NUMERAL_BEFORE})I\b|\bMay(?=\s\d|\s?,)|\b(?:[A-Za-z]\.){{2,}}"
+_NO_LIST = rf"(?<=\d)\s?am\b|\bNo\.?(?=\s\d)|(?:{_NUMERAL_BEFORE})I\b|\bMay(?=\s\d|\s?,)|\b(?:[A-Za-z]\.){{2,}}"
 
 _STOP = re.compile(r"(?<![.!?…])[.!?…]++(?=[\"'”’»)\]*_]*+(?:\s|$))")
 _GAP = re.compile(r"[^\w\n]{0,40}")
@@ -71,7 +70,7 @@ _HEADINGS = (
     re.compile(r"^[ \t]*(\*\*|__)([^*\n]+)(\*\*|__):?[ \t]*$", re.M),
 )
 _DOUBLE_QUOTE = re.compile(r"[\"“”„«»]|``|''")
-# A pair of single quotes; what is inside may hold apostrophes, and 's, 'em or '90s do not open a pair.
+# A pair of single quotes. The quoted text may contain apostrophes; 's, 'em and '90s don't open a pair.
 _SINGLE_QUOTES = re.compile(
     r"(?<!\w)(['‘])(?!(?:s|t|m|re|ve|ll|d|em|n|tis|twas|cause|til)\b|\d\ds)(?=\S)"
     r"(?:[^'’\n]|(?<=\w)['’](?=\w)){1,200}(['’])(?!\w)"
@@ -81,20 +80,31 @@ _DATE_FOLLOWS = re.compile(r"\s\d|\s?,")
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*(?: ['’](?:s|t|m|re|ve|ll|d)\b)?")
 _CONTRACTION = re.compile(r"(.+?)(n ?'t| ?'(?:s|m|re|ve|ll|d))")
-_CUT_VERBS = {"ca": "can", "wo": "will", "sha": "shall"}  # what is left of can't, won't and shan't
+_CUT_VERBS = {"ca": "can", "wo": "will", "sha": "shall"}  # the stems of can't, won't and shan't
 _S_IS_A_VERB = frozenset("it he she that this there here what who where how when why everything nothing".split())
 
 LABELS: tuple[str, ...] = tuple(
     dict.fromkeys(
-        [*_PATTERNS, *WORDS]
-        + ["capitalised word inside a sentence", "first word of a sentence", "end of a sentence"]
-        + ["quote", "heading mark", "heading text", "continuation of a word", "possessive 's", "-ed word", "-ing word"]
+        [
+            *_PATTERNS,
+            *WORDS,
+            "capitalised word inside a sentence",
+            "first word of a sentence",
+            "end of a sentence",
+            "quote",
+            "heading mark",
+            "heading text",
+            "continuation of a word",
+            "possessive 's",
+            "-ed word",
+            "-ing word",
+        ]
     )
 )
 _ROW = {label: row for row, label in enumerate(LABELS)}
 _COMPILED = [(label, re.compile(pattern, re.M)) for label, pattern in _PATTERNS.items()]
 _UNIT_WORDS = [re.compile(_FOOT), re.compile(_SECOND)]
-_NO_WORD_RE = re.compile(_NO_WORD)
+_NO_LIST_RE = re.compile(_NO_LIST)
 _LISTS_OF: dict[str, list[str]] = {}
 for _label, _list in WORDS.items():
     for _word in _list:
@@ -102,17 +112,17 @@ for _label, _list in WORDS.items():
 
 
 def label_tokens(pieces: Sequence[str]) -> Bool[np.ndarray, "n_labels n_tokens"]:
-    """Which of `LABELS` each token of one line has.
+    """Return which of `LABELS` each token of one line has.
 
     Args:
-        pieces: the string of each token, spaces included, such that "".join(pieces) is the line: " Royal", "ing".
-            A character that the tokeniser cut into bytes decodes to "�" and matches no rule.
+        pieces: the string of each token with its spaces, such as " Royal" and "ing"; "".join(pieces) is the line.
+            A character that the tokeniser split into bytes decodes to "�" and matches no rule.
 
     Returns:
         Rows in the order of `LABELS`, columns in the order of `pieces`; [n_labels, 0] for an empty list.
 
     Raises:
-        TypeError: `pieces` is one string, or one of the pieces is not a string.
+        TypeError: `pieces` is a single string, or contains something that isn't a string.
     """
     _refuse_non_strings(pieces)
     text = "".join(pieces)
@@ -124,7 +134,7 @@ def label_tokens(pieces: Sequence[str]) -> Bool[np.ndarray, "n_labels n_tokens"]
 
 
 def label_texts(pieces_per_line: Sequence[Sequence[str]]) -> Bool[np.ndarray, "n_labels total_tokens"]:
-    """`label_tokens` of each line, side by side; no rule looks across lines. Raises what `label_tokens` raises."""
+    """Return `label_tokens` of all lines, concatenated; no rule looks across lines. Raises as `label_tokens`."""
     return np.concatenate([np.zeros((len(LABELS), 0), dtype=bool), *map(label_tokens, pieces_per_line)], axis=1)
 
 
@@ -138,7 +148,7 @@ def _refuse_non_strings(pieces: Sequence[str]) -> None:
 
 
 def _tokens_under(spans: list[Span], starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Mark all tokens that overlap a span: +1 at its first token, -1 after its last, and a running sum."""
+    """Mark all tokens that overlap a span, by a running sum: +1 at its first token, -1 after its last."""
     steps = np.zeros((len(LABELS), len(starts) + 1), dtype=np.int32)
     if spans and len(starts):
         rows = np.array([_ROW[label] for label, _, _ in spans])
@@ -148,12 +158,12 @@ def _tokens_under(spans: list[Span], starts: np.ndarray, ends: np.ndarray) -> np
 
 
 def _continues(text: str, starts: np.ndarray) -> list[bool]:
-    """Whether a letter stands on both sides of each token's start."""
+    """Return for each token whether letters stand on both sides of its start."""
     return [0 < s < len(text) and text[s - 1].isalpha() and text[s].isalpha() for s in starts.tolist()]
 
 
 def _spans(text: str) -> Iterator[Span]:
-    """Every span of every label but "continuation of a word", which hangs on the tokens."""
+    """Yield the spans of all labels except "continuation of a word", which depends on the tokens."""
     for label, pattern in _COMPILED:
         for start, end in _matches(pattern, text):
             yield label, start, end
@@ -177,7 +187,7 @@ def _matches(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
 
 
 def _sentences(text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Spans of the sentences' first words and of the marks that end a sentence."""
+    """Return the spans of the sentences' first words, and of the marks that end a sentence."""
     stops = [match.span() for match in _STOP.finditer(text) if _ends_sentence(text, *match.span())]
     lines = [0, *(match.end() for match in re.finditer("\n", text))]
     firsts = (_FIRST_WORD.match(text, place) for place in [*lines, *(end for _, end in stops)])
@@ -192,7 +202,7 @@ def _ends_sentence(text: str, start: int, end: int) -> bool:
         return False
     if text[start:end] != ".":
         return not text[follows].islower()
-    if text[start - 1 : start] == " ":  # tokenised text: abbreviations keep their stop, so this one ends a sentence
+    if text[start - 1 : start] == " ":  # in tokenised text only a stop that ends a sentence has a space before it
         return True
     return not text[follows].islower() and not _ABBREVIATION.search(text, max(0, start - 8), start)
 
@@ -215,14 +225,14 @@ def _headings(text: str) -> Iterator[Span]:
 
 
 def _capital_months(text: str, opening: set[int]) -> Iterator[Span]:
-    """May and March; at the start of a sentence, where every word has a capital, only with a date behind."""
+    """Yield May and March; at the start of a sentence, where all words are capitalised, only before a date."""
     for match in _MAY_OR_MARCH.finditer(text):
         if match.start() not in opening or _DATE_FOLLOWS.match(text, match.end()):
             yield "month", *match.span()
 
 
 def _words(text: str, opening: set[int]) -> Iterator[Span]:
-    taken = {match.end() - len(match[0].lstrip()): match.end() for match in _NO_WORD_RE.finditer(text)}
+    taken = {match.end() - len(match[0].lstrip()): match.end() for match in _NO_LIST_RE.finditer(text)}
     for pattern in _UNIT_WORDS:
         for start, end in _matches(pattern, text):
             taken[start] = end
@@ -239,9 +249,9 @@ def _words(text: str, opening: set[int]) -> Iterator[Span]:
 
 @lru_cache(maxsize=100_000)
 def _word_labels(word: str, capital_inside: bool) -> tuple[Span, ...]:
-    """Labels of one word or contraction, with places counted from its first letter."""
+    """Return the label spans of one word or contraction, relative to its first letter."""
     lower = word.lower().replace("’", "'")
-    if len(lower) != len(word):  # a letter such as İ grows in lower case; no English word has one
+    if len(lower) != len(word):  # letters such as İ lengthen in lower case; no English word has one
         return ()
     split = _CONTRACTION.fullmatch(lower)
     base, ending = split.groups() if split else (lower, "")

@@ -1,4 +1,4 @@
-"""Lines of text from the repo, from the hub or from a file."""
+"""Lines of text from the repository, the hub or a file."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ WRITTEN = Path(__file__).parent / "written.jsonl.gz"
 
 
 class TextError(ValueError):
-    """Text that was asked for and can't be had; the message says what to do."""
+    """A text that is unavailable or invalid; the message says what to do."""
 
 
 def lines(source: str | Path = "written", n: int | None = None, split: str = "train") -> list[str]:
-    """Non-blank lines of text, in the order of the source.
+    """Return the non-blank lines of a text, in their original order.
 
     Args:
-        source: ``"written"`` (documents that smollm2 wrote, in the repo; facts in them are wrong),
-            ``"wikitext"`` (WikiText-2 raw, from the Hugging Face hub), or a text file in UTF-8.
-        n: at most so many lines; ``None`` for all.
-        split: which part of WikiText: ``"train"``, ``"validation"`` or ``"test"``.
+        source: ``"written"`` (documents written by smollm2, with wrong facts; in the repository),
+            ``"wikitext"`` (WikiText-2 raw, from the Hugging Face hub), or the path of a UTF-8 text file.
+        n: maximum number of lines; ``None`` for all.
+        split: the split of WikiText: ``"train"``, ``"validation"`` or ``"test"``.
 
     Raises:
-        TextError: a source that is none of these, a file that isn't UTF-8 or has no text, a hub out of reach.
+        TextError: an unknown source, a file without text or not in UTF-8, or an unreachable hub.
     """
     if n is not None and n < 1:
         raise TextError(f"n={n}: ask for at least one line.")
     if str(source) == "written":
-        found = [line for document in documents() for line in document["text"].split("\n")]
+        result = [line for document in documents() for line in document["text"].split("\n")]
     elif str(source) == "wikitext":
-        found = _wikitext(split)
+        result = _wikitext(split)
     else:
-        found = _file(Path(source).expanduser())
-    found = [line for line in found if line.strip()]
-    if not found:
-        raise TextError(f"{str(source)!r} has no line with text in it.")
-    return found[:n]
+        result = _file(Path(source).expanduser())
+    result = [line for line in result if line.strip()]
+    if not result:
+        raise TextError(f"{str(source)!r} has no line with text: choose another source.")
+    return result[:n]
 
 
 @lru_cache
 def documents() -> tuple[dict, ...]:
-    """What smollm2 wrote: dicts with ``genre``, ``topic``, ``tone`` (of reviews, else None) and ``text``."""
+    """Return the ``written`` corpus: dicts of ``genre``, ``topic``, ``tone`` (None except for reviews) and ``text``."""
     with gzip.open(WRITTEN, "rt", encoding="utf-8") as file:
         return tuple(json.loads(line) for line in file)
 
@@ -59,8 +59,8 @@ def _wikitext(split: str) -> list[str]:
         files = hub.fetch(hub.WIKITEXT, names)
         return pyarrow.parquet.read_table(files[names[0]], columns=["text"])["text"].to_pylist()
     except hub.HubError as error:
-        raise TextError(f"WikiText-2 can't be had. {error}") from error
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are of these kinds
+        raise TextError(f"WikiText-2 is unavailable. {error}") from error
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors derive from these
         raise TextError(
             f"WikiText-2 can't be read ({str(error)[:120]}): delete {files[names[0]]} and run again."
         ) from error

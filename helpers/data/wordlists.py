@@ -1,16 +1,15 @@
-"""The word lists behind the token labels: lower-case words, one list for each label.
+"""Word lists for the token labels: lower-case words, one list per label.
 
-Nouns are written in the singular and get their regular plural from a rule; irregular plurals are
-written out. A word may stand in several lists. A word with two common meanings stands in a list only
-where one of them is by far the more frequent in encyclopaedias and reviews, so `record`, `kind` and
-`like` are in none.
+Nouns are listed in the singular, and `plural` adds the regular plurals; irregular plurals are listed too. A
+word may be in several lists. A word with two common meanings is listed only if one of them is by far more
+frequent in encyclopaedias and reviews, so `record`, `kind` and `like` are in no list.
 """
 
 from __future__ import annotations
 
 
 def plural(noun: str) -> str:
-    """The regular English plural of a lower-case noun."""
+    """Return the regular English plural of a lower-case noun."""
     if noun.endswith(("s", "x", "z", "ch", "sh")):
         return noun + "es"
     if noun.endswith("y") and noun[-2] not in "aeiou":
@@ -28,7 +27,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _degree(adjective: str) -> tuple[str, str]:
-    """Comparative and superlative of a short adjective; an adjective marked `!` doubles its last letter."""
+    """Return comparative and superlative of a short adjective; a final `!` doubles the last letter."""
     if adjective.endswith("!"):
         stem = adjective[:-1] + adjective[-2]
     elif adjective.endswith("y"):
@@ -59,7 +58,7 @@ WORDS: dict[str, frozenset[str]] = {
         "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth "
         "seventieth eightieth ninetieth hundredth thousandth millionth firstly secondly thirdly"
     ),
-    # March, May and August need their capital, see labels.py.
+    # March, May and August need a capital: see labels.py.
     "month": _words("january february april june july september october november december"),
     "weekday": _nouns("monday tuesday wednesday thursday friday saturday sunday"),
     "first person pronoun": _words("i me my mine myself we us our ours ourselves"),
@@ -85,7 +84,7 @@ WORDS: dict[str, frozenset[str]] = {
     | _words("better worse more less further farther elder"),
     "superlative": frozenset(_degree(a)[1] for a in _ADJECTIVES)
     | _words("best worst most least furthest farthest eldest foremost"),
-    # Abbreviations, `feet` and `second` depend on what stands before them, see labels.py.
+    # Abbreviations, `feet` and `second` depend on the words around them: see labels.py.
     "unit of measure": _nouns(
         "metre meter kilometre kilometer centimetre centimeter millimetre millimeter mile inch gram gramme kilogram "
         "tonne ton ounce litre liter gallon pint acre hectare minute hour teaspoon tablespoon kilowatt megawatt volt "
@@ -123,29 +122,29 @@ WORDS: dict[str, frozenset[str]] = {
         "house building area peninsula continent suburb neighbourhood neighborhood border"
     ),
     "place name": _words(
-        "england scotland wales ireland britain france germany italy spain portugal greece poland russia ukraine sweden "
-        "norway denmark finland austria switzerland belgium netherlands hungary turkey egypt israel iraq iran india "
-        "pakistan china japan korea vietnam thailand indonesia australia canada mexico brazil argentina chile peru "
-        "nigeria kenya africa asia europe america london paris berlin rome madrid lisbon vienna prague warsaw athens "
-        "istanbul cairo nairobi lagos delhi tokyo sydney toronto oslo stockholm seoul boston chicago philadelphia "
-        "manchester liverpool birmingham dublin edinburgh moscow california texas florida ohio virginia michigan "
-        "pennsylvania illinois massachusetts hawaii alaska"
+        "england scotland wales ireland britain france germany italy spain portugal greece poland russia ukraine "
+        "sweden norway denmark finland austria switzerland belgium netherlands hungary turkey egypt israel iraq iran "
+        "india pakistan china japan korea vietnam thailand indonesia australia canada mexico brazil argentina chile "
+        "peru nigeria kenya africa asia europe america london paris berlin rome madrid lisbon vienna prague warsaw "
+        "athens istanbul cairo nairobi lagos delhi tokyo sydney toronto oslo stockholm seoul boston chicago "
+        "philadelphia manchester liverpool birmingham dublin edinburgh moscow california texas florida ohio virginia "
+        "michigan pennsylvania illinois massachusetts hawaii alaska"
     ),
     "positive opinion": _words(
-        "good great excellent wonderful amazing fantastic superb brilliant beautiful lovely delightful delicious perfect "
-        "best awesome charming enjoyable enjoyed fun funny happy glad pleased pleasant nice love loved loves impressive "
-        "outstanding remarkable magnificent terrific fabulous splendid marvelous marvellous exciting fascinating "
-        "engaging entertaining memorable inspiring inspired gorgeous stunning friendly helpful comfortable tasty fresh "
-        "elegant clever witty masterpiece recommend recommended admirable captivating satisfying satisfied refreshing "
-        "touching thrilling hilarious exceptional favourite favorite praise praised acclaimed joy joyful"
+        "good great excellent wonderful amazing fantastic superb brilliant beautiful lovely delightful delicious "
+        "perfect best awesome charming enjoyable enjoyed fun funny happy glad pleased pleasant nice love loved loves "
+        "impressive outstanding remarkable magnificent terrific fabulous splendid marvelous marvellous exciting "
+        "fascinating engaging entertaining memorable inspiring inspired gorgeous stunning friendly helpful comfortable "
+        "tasty fresh elegant clever witty masterpiece recommend recommended admirable captivating satisfying satisfied "
+        "refreshing touching thrilling hilarious exceptional favourite favorite praise praised acclaimed joy joyful"
     ),
     "negative opinion": _words(
         "bad terrible awful horrible dreadful poor worst worse boring bored dull disappointing disappointed "
-        "disappointment mediocre ugly stupid silly annoying annoyed tedious lame weak useless pathetic disgusting nasty "
-        "unpleasant sad unhappy angry hate hated hates rude dirty bland tasteless stale cheap waste wasted fails failed "
-        "failure lousy ridiculous predictable pointless shallow messy clumsy confusing frustrating frustrated painful "
-        "uninspired unfunny unbearable overpriced cliched mess flawed flat lifeless pretentious criticised criticized "
-        "inferior depressing miserable nightmare regret disaster"
+        "disappointment mediocre ugly stupid silly annoying annoyed tedious lame weak useless pathetic disgusting "
+        "nasty unpleasant sad unhappy angry hate hated hates rude dirty bland tasteless stale cheap waste wasted fails "
+        "failed failure lousy ridiculous predictable pointless shallow messy clumsy confusing frustrating frustrated "
+        "painful uninspired unfunny unbearable overpriced cliched mess flawed flat lifeless pretentious criticised "
+        "criticized inferior depressing miserable nightmare regret disaster"
     ),
     "music word": _nouns(
         "music song album band singer guitar guitarist piano pianist violin violinist drum drummer orchestra symphony "
@@ -154,21 +153,22 @@ WORDS: dict[str, frozenset[str]] = {
         "musical musically sing sings sang sung singing",
     ),
     "war word": _nouns(
-        "war army battle soldier troop navy fleet regiment battalion brigade infantry cavalry artillery weapon gun rifle "
-        "bomb missile attack siege invasion general colonel lieutenant sergeant admiral commander officer squadron "
-        "battleship cruiser destroyer warship submarine torpedo enemy casualty ceasefire military militia garrison",
+        "war army battle soldier troop navy fleet regiment battalion brigade infantry cavalry artillery weapon gun "
+        "rifle bomb missile attack siege invasion general colonel lieutenant sergeant admiral commander officer "
+        "squadron battleship cruiser destroyer warship submarine torpedo enemy casualty ceasefire military militia "
+        "garrison",
         "march marched marching wartime armed bombed bombing fought invaded combat",
     ),
     "sport word": _nouns(
         "game match team player coach season league championship tournament goal goalkeeper striker football soccer "
-        "basketball baseball tennis cricket rugby golf hockey boxing boxer swimmer olympic stadium referee batsman bowler "
-        "quarterback touchdown innings athlete marathon racing wicket midfielder defender playoff medal sport",
+        "basketball baseball tennis cricket rugby golf hockey boxing boxer swimmer olympic stadium referee batsman "
+        "bowler quarterback touchdown innings athlete marathon racing wicket midfielder defender playoff medal sport",
         "champion champions olympics scored teammate teammates",
     ),
     "film or book word": _nouns(
-        "film movie book novel story director actor actress screenplay scene plot script author writer publisher chapter "
-        "character episode series sequel trilogy cinema audience poem poet poetry drama comedy thriller documentary "
-        "screenwriter fiction novelist reader narrator narrative protagonist cast premiere biography"
+        "film movie book novel story director actor actress screenplay scene plot script author writer publisher "
+        "chapter character episode series sequel trilogy cinema audience poem poet poetry drama comedy thriller "
+        "documentary screenwriter fiction novelist reader narrator narrative protagonist cast premiere biography"
     ),
     "animal word": _nouns(
         "animal dog cat horse cow pig lion tiger bear elephant monkey bird eagle owl duck chicken snake frog whale "
@@ -177,9 +177,9 @@ WORDS: dict[str, frozenset[str]] = {
         "wolf wolves mouse mice goose geese sheep fish deer cattle butterfly butterflies",
     ),
     "vehicle word": _nouns(
-        "car bus truck van train tram ship boat ferry aircraft plane airplane aeroplane helicopter bicycle bike motorcycle "
-        "lorry taxi cab wagon carriage locomotive engine yacht canoe submarine rocket spacecraft jet tractor ambulance "
-        "vehicle automobile vessel steamer glider"
+        "car bus truck van train tram ship boat ferry aircraft plane airplane aeroplane helicopter bicycle bike "
+        "motorcycle lorry taxi cab wagon carriage locomotive engine yacht canoe submarine rocket spacecraft jet "
+        "tractor ambulance vehicle automobile vessel steamer glider"
     ),
     "politics word": _nouns(
         "government parliament president minister senator senate congress election vote voter voting party democrat "
@@ -188,9 +188,9 @@ WORDS: dict[str, frozenset[str]] = {
         "political politics elected presidential parliamentary",
     ),
     "religion word": _nouns(
-        "god church priest bishop pope saint temple mosque synagogue prayer bible monk nun monastery cathedral religion "
-        "christian muslim jew hindu buddhist catholic protestant islam christianity buddhism judaism hinduism gospel "
-        "angel heaven sin baptism clergy faith worship chapel abbey archbishop",
+        "god church priest bishop pope saint temple mosque synagogue prayer bible monk nun monastery cathedral "
+        "religion christian muslim jew hindu buddhist catholic protestant islam christianity buddhism judaism hinduism "
+        "gospel angel heaven sin baptism clergy faith worship chapel abbey archbishop",
         "religious holy sacred pray prayed divine jewish",
     ),
     "time word": _nouns(
@@ -200,16 +200,16 @@ WORDS: dict[str, frozenset[str]] = {
     ),
 }
 
-# Written with a capital inside a sentence, these are names or letters and get no label from a list
+# Capitalised inside a sentence, these are names or letters and get no label from a list
 # (Will Smith, Vitamin A, Mr Brown).
 NAMES_WITH_CAPITAL = _words(
     "will may march can a mark bill rose brown gray grey violet nice bass faith joy jet fox van seal yet so no"
 )
 
-# Names need their capital: without it, `turkey` is a bird and `china` is porcelain.
+# Names need a capital: in lower case, `turkey` is a bird and `china` is porcelain.
 NEEDS_CAPITAL = _words("turkey china chile hungary greece")
 
-# Words whose last letters look like an ending that they do not have.
+# Words whose last letters only look like the ending -ed or -ing.
 NOT_ED = _words(
     "bed red seed need speed weed feed indeed hundred sacred naked wicked shed led fed bred sped fled bleed breed deed "
     "exceed proceed succeed infrared embed reed steed heed creed greed kindred hatred ted fred alfred mohammed ahmed "

@@ -1,4 +1,4 @@
-"""Sentiment: how positive a text is, by smollm2 as a judge and by VADER as a second opinion."""
+"""Sentiment scores of texts: smollm2 as the judge, VADER as a second opinion."""
 
 from helpers.sentiment.few_shot import SentimentError
 from helpers.sentiment.lexicon import VADER_NEUTRAL, shares, vader

@@ -1,4 +1,4 @@
-"""``python -m helpers.sentiment``: how often the judge and VADER are right on texts of known sentiment."""
+"""``python -m helpers.sentiment``: measure the judge and VADER on texts of known sentiment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from helpers.sentiment import judge, vader
 
 
 def measure(positive: Sequence[str], negative: Sequence[str], model=None) -> dict[str, dict[str, float]]:
-    """Accuracy at 0 and AUROC of the judge and of VADER on texts whose sentiment is known."""
+    """Return accuracy (threshold 0) and AUROC of the judge and of VADER on texts of known sentiment."""
     from sklearn.metrics import roc_auc_score
 
     texts, truth = [*positive, *negative], torch.tensor([1] * len(positive) + [0] * len(negative))
@@ -26,10 +26,10 @@ def measure(positive: Sequence[str], negative: Sequence[str], model=None) -> dic
 def main() -> None:
     from helpers.data import lines
 
-    parser = argparse.ArgumentParser(description="How often the judge is right on texts whose sentiment is known.")
-    parser.add_argument("positive", type=Path, help="a file with one positive text a line")
-    parser.add_argument("negative", type=Path, help="a file with one negative text a line")
-    parser.add_argument("-n", type=int, default=500, help="texts of each (500)")
+    parser = argparse.ArgumentParser(description="Measure the judge and VADER on texts of known sentiment.")
+    parser.add_argument("positive", type=Path, help="a file with one positive text per line")
+    parser.add_argument("negative", type=Path, help="a file with one negative text per line")
+    parser.add_argument("-n", type=int, default=500, help="number of texts from each file (default: 500)")
     args = parser.parse_args()
     for name, figures in measure(lines(args.positive, args.n), lines(args.negative, args.n)).items():
         print(f"{name:6} accuracy {figures['accuracy']:.3f}  AUROC {figures['auroc']:.3f}  ({figures['texts']} texts)")

@@ -1,4 +1,4 @@
-"""What a model makes of texts whose sentiment it is asked for: its answer, and its residual stream."""
+"""Few-shot sentiment prompts: read a model's answer to each text, and its residual stream."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from transformers import DynamicCache
 
 from helpers.kernels.fused import fused
 
-# Each prompt's shared beginning; what is judged follows. Both orders of the labels, so that the
-# model's liking for the label seen last cancels.
+# The text to judge follows each prompt. The labels stand in both orders, so that the model's preference
+# for the most recent label cancels.
 PROMPTS = (
     "Review: dull , badly written and far too long .\nSentiment: negative\n"
     "Review: a warm , funny and beautifully acted film .\nSentiment: positive\nReview: ",
@@ -24,39 +24,39 @@ PROMPTS = (
 QUESTION = "\nSentiment:"
 ANSWERS = (" positive", " negative")
 BATCH = 64
-LONGEST = 200  # tokens of a text that are read
+LONGEST = 200  # maximum number of tokens read per text
 
 
 class SentimentError(ValueError):
-    """Texts that can't be judged; the message says why."""
+    """Invalid input texts; the message says why."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """Per prompt and text; ``mean`` and ``last`` are empty unless a layer was asked for."""
+    """Answers and residuals per prompt and text; ``mean`` and ``last`` have width 0 unless a layer is given."""
 
     answers: Float[Tensor, "prompts n"]  # logit of ' positive' minus logit of ' negative', in nats
-    mean: Float[Tensor, "prompts n d_model"]  # residual stream, mean over text and question
-    last: Float[Tensor, "prompts n d_model"]  # residual stream where the answer is due
+    mean: Float[Tensor, "prompts n d_model"]  # mean residual over the tokens of text and question
+    last: Float[Tensor, "prompts n d_model"]  # residual at the last token, which predicts the answer
 
 
 @torch.inference_mode()
 def read_texts(model, texts: Sequence[str], layer: int | None = None, progress: bool = False) -> Readings:
-    """Read every text behind every prompt; the prompts themselves, and texts that are alike, are read once.
+    """Return the readings of every text after every prompt; prompts and repeated texts run only once.
 
     Args:
-        layer: whose ``hook_resid_pre`` is kept; ``None`` keeps none.
+        layer: the layer whose ``hook_resid_pre`` is returned; ``None`` returns no residuals.
 
     Raises:
-        SentimentError: no texts, or something that isn't text.
+        SentimentError: no texts, or an item that isn't a string.
     """
     check_texts(texts)
-    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # of each different text
-    bar = tqdm(total=len(PROMPTS) * len(place), desc="judge", unit="text", disable=not progress)
-    parts = [_read_behind(model, prompt, list(place), layer, bar) for prompt in PROMPTS]
+    index_of = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    bar = tqdm(total=len(PROMPTS) * len(index_of), desc="judge", unit="text", disable=not progress)
+    parts = [_read_after(model, prompt, list(index_of), layer, bar) for prompt in PROMPTS]
     bar.close()
-    everyone = [place[text] for text in texts]
-    return Readings(*(torch.stack(part)[:, everyone] for part in zip(*parts, strict=True)))
+    indices = [index_of[text] for text in texts]
+    return Readings(*(torch.stack(part)[:, indices] for part in zip(*parts, strict=True)))
 
 
 def check_texts(texts) -> None:
@@ -67,7 +67,7 @@ def check_texts(texts) -> None:
             raise SentimentError(f"Text {i} is {text!r}, a {type(text).__name__}: every text must be a string.")
 
 
-def _read_behind(model, prompt: str, texts: Sequence[str], layer: int | None, bar) -> tuple[Tensor, Tensor, Tensor]:
+def _read_after(model, prompt: str, texts: Sequence[str], layer: int | None, bar) -> tuple[Tensor, Tensor, Tensor]:
     encode = lambda text: model.tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
     start_cache = DynamicCache()
     with fused(model):
@@ -85,10 +85,11 @@ def _read_behind(model, prompt: str, texts: Sequence[str], layer: int | None, ba
 
 
 def _read_batch(model, start_cache: DynamicCache, rows: list[Tensor], layer: int | None):
-    """The shared beginning was read once; every row reads on from a copy of its cache, padded at its end."""
+    """Return answers and residuals of right-padded rows, which continue from the prompt's KV cache."""
     cache = DynamicCache()
-    for i, kept in enumerate(start_cache.layers):
-        cache.update(*(part.expand(len(rows), -1, -1, -1) for part in (kept.keys, kept.values)), i)
+    for i, layer_cache in enumerate(start_cache.layers):
+        keys, values = (x.expand(len(rows), -1, -1, -1) for x in (layer_cache.keys, layer_cache.values))
+        cache.update(keys, values, i)
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     seen = {}
     watch = [] if layer is None else [(f"blocks.{layer}.hook_resid_pre", lambda value, hook: seen.update(resid=value))]
@@ -104,6 +105,6 @@ def _read_batch(model, start_cache: DynamicCache, rows: list[Tensor], layer: int
 
 def _answers(model, last: Float[Tensor, "rows d_model"]) -> Float[Tensor, " rows"]:
     ids = [model.tokenizer.encode(answer, add_special_tokens=False)[0] for answer in ANSWERS]
-    # The bias: where LayerNorm was folded into the unembedding, part of the logits lies there.
+    # Add b_U: folding LayerNorm into the unembedding moves part of the logits there.
     good, bad = (last @ model.W_U[:, ids].float() + model.b_U[ids].float()).T
     return good - bad

@@ -1,4 +1,4 @@
-"""VADER: sentiment by a word list and rules."""
+"""VADER sentiment scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers.sentiment.few_shot import check_texts
 
 
 def vader(texts: Sequence[str]) -> Float[Tensor, " n"]:
-    """VADER's compound score, -1 to 1, by a word list and rules (Hutto and Gilbert 2014)."""
+    """Return VADER's compound score, −1 to 1, from a word list and rules (Hutto and Gilbert 2014)."""
     check_texts(texts)
     return torch.tensor([_vader().polarity_scores(text)["compound"] for text in texts])
 
@@ -25,9 +25,9 @@ def _vader():
     return SentimentIntensityAnalyzer()
 
 
-VADER_NEUTRAL = 0.05  # VADER's authors call a compound score within ±0.05 neutral
+VADER_NEUTRAL = 0.05  # VADER's authors call compound scores within ±0.05 neutral
 
 
 def shares(scores: Float[Tensor, " n"], neutral: float = 0.0) -> tuple[float, float]:
-    """Share of texts above ``neutral``, and share below ``-neutral``."""
+    """Return the share of scores above ``neutral`` and the share below ``-neutral``."""
     return (scores > neutral).float().mean().item(), (scores < -neutral).float().mean().item()

@@ -1,10 +1,13 @@
-"""How positive a text is: the judge, and VADER as a second opinion.
+"""The judge: smollm2 scores how positive a text is.
 
-The judge is smollm2, which is shown two reviews with their sentiment and asked for the sentiment of a
-third text, with two such prompts. What it would answer is the difference of the logits of ' positive'
-and ' negative'; what it has noticed is read off its residual stream by a linear probe, trained on the
-reviews that it wrote itself, whose tone is known (see :mod:`helpers.sentiment.probe`). The judge's score takes
-both. How often it is right on texts of known sentiment:
+A prompt shows smollm2 two reviews with their sentiment and asks for the sentiment of the text; there are two
+such prompts. The score combines two signals:
+
+- the answer: the logit of ' positive' minus that of ' negative';
+- a linear probe on the residual stream, trained on reviews of known tone that smollm2 wrote itself (see
+  :mod:`helpers.sentiment.probe`).
+
+To measure its accuracy on texts of known sentiment:
 
     python -m helpers.sentiment POSITIVE.txt NEGATIVE.txt
 """
@@ -22,18 +25,18 @@ from helpers.sentiment.few_shot import check_texts, read_texts
 
 
 def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Tensor, " n"]:
-    """How positive each text is: above 0 positive, below 0 negative.
+    """Return how positive each text is: above 0 positive, below 0 negative.
 
-    The unit is the spread of the scores of written reviews' sentences, so 1 is as positive as a
-    praising sentence usually is. Another model than smollm2 has no probe: there the score is what it
-    would answer alone, in nats, as :func:`asked` gives it.
+    The unit is the standard deviation over sentences of the reviews in the ``written`` corpus, so a typical
+    sentence of praise scores about 1. Models other than smollm2 have no probe: their score is that of :func:`asked`,
+    in nats.
 
     Args:
         texts: at least one; only the first 200 tokens of each are read.
-        model: the model that judges; ``None`` takes smollm2, loaded once.
+        model: the judge; ``None`` uses smollm2, loaded once.
 
     Raises:
-        SentimentError: no texts, or something that isn't text.
+        SentimentError: no texts, or an item that isn't a string.
     """
     check_texts(texts)
     model = model or judge_model()
@@ -43,9 +46,9 @@ def judge(texts: Sequence[str], model=None, progress: bool = False) -> Float[Ten
 
 
 def asked(texts: Sequence[str], model, progress: bool = False) -> Float[Tensor, " n"]:
-    """What the model would answer, in nats: logit of ' positive' minus logit of ' negative', mean over the prompts.
+    """Return the logit of ' positive' minus that of ' negative' in nats, averaged over the prompts.
 
-    A model leans to one answer whatever the text, so each prompt has a zero of its own: see :func:`calibrate`.
+    Models favour one answer whatever the text, so :func:`calibrate` sets a zero point per prompt.
     """
     check_texts(texts)
     return (read_texts(model, texts, None, progress).answers - calibrate(model)[:, None]).mean(0)
@@ -53,7 +56,7 @@ def asked(texts: Sequence[str], model, progress: bool = False) -> Float[Tensor, 
 
 @lru_cache(maxsize=1)
 def judge_model():
-    """smollm2 as the judge; pass a model that is already there to :func:`judge` to spare the memory."""
+    """Return smollm2, loaded once. Passing a loaded model to :func:`judge` saves memory."""
     from helpers.models.loading import load_model
     from helpers.settings import settings
 
@@ -66,7 +69,7 @@ def is_smollm2(model) -> bool:
 
 @lru_cache(maxsize=4)
 def calibrate(model, each: int = 120) -> Float[Tensor, " prompts"]:
-    """Per prompt the median answer to ``each`` positive and ``each`` negative reviews' last sentences."""
+    """Return each prompt's median answer to the last sentences of ``each`` positive and ``each`` negative reviews."""
     from helpers.data import documents
 
     last = {

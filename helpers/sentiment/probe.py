@@ -1,11 +1,11 @@
-"""The judge's linear probe: sentiment read off smollm2's residual stream.
+"""The judge's linear probe: sentiment from smollm2's residual stream.
 
-A logistic regression (the usual linear probe, Alain and Bengio 2016) on the sentences of the written
-corpus's reviews; a sentence has its review's tone. It sees the residual stream before block 20, once as
-the mean over the text (first prompt), once where the answer is due (second prompt). Layer, features and
-regularisation were chosen on film-review sentences; no such sentence is trained on. To train it again:
+The probe is a logistic regression (Alain and Bengio 2016), trained on sentences of the reviews in the ``written``
+corpus. A sentence's label is its review's tone. The features are residuals before block 20: the mean over
+the text (first prompt), and the token that predicts the answer (second prompt). Layer, features and
+regularisation were chosen on film-review sentences that aren't in the training set. To train it again:
 
-    python -m helpers.sentiment.probe
+    python -m helpers.sentiment.train_probe
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from torch import Tensor
 from helpers.sentiment.few_shot import Readings
 
 LAYER = 20
-ANSWER_WEIGHT = 0.5  # of each prompt's answer, beside the probe's 1; all in units of their spread
+ANSWER_WEIGHT = 0.5  # weight of each prompt's answer, where the probe has 1; all in standard deviations
 WEIGHTS = Path(__file__).parents[1] / "data" / "sentiment_probe.safetensors"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Weights of the score; everything is divided by its spread over the training sentences."""
+    """Weights of the score. Each term is scaled to unit standard deviation over the training sentences."""
 
     direction: Float[Tensor, " features"]
     bias: Float[Tensor, ""]
@@ -37,7 +37,7 @@ class Probe:
     spreads: Float[Tensor, " prompts"]
 
     def score(self, readings: Readings) -> Float[Tensor, " n"]:
-        """Above 0 positive; 1 is one standard deviation of the written reviews' sentences."""
+        """Return the scores: above 0 positive; the unit is one standard deviation over the training sentences."""
         probed = features(readings) @ self.direction + self.bias
         answered = (readings.answers - self.zeros[:, None]) / self.spreads[:, None]
         return (probed + ANSWER_WEIGHT * answered.sum(0)) / (1 + ANSWER_WEIGHT * len(answered))

@@ -9,12 +9,11 @@ from helpers.sentiment.few_shot import Readings, read_texts
 from helpers.sentiment.probe import LAYER, WEIGHTS, Probe, features, split_sentences
 
 REGULARISATION = 1e-4  # scikit-learn's C, for features of unit variance
-
-SHORTEST = 5  # words of a sentence that is trained on: shorter ones seldom say anything
+SHORTEST = 5  # minimum number of words in a training sentence: shorter ones seldom show sentiment
 
 
 def sentences() -> tuple[list[str], list[bool]]:
-    """Sentences of the written reviews, and whether their review is positive."""
+    """Return the sentences of the corpus's reviews, and whether each one's review is positive."""
     from helpers.data import documents
 
     reviews = [(part, d["tone"] == "positive") for d in documents() if d["tone"] for part in split_sentences(d["text"])]
@@ -23,14 +22,14 @@ def sentences() -> tuple[list[str], list[bool]]:
 
 
 def fit(readings: Readings, positive: list[bool]) -> Probe:
-    """The probe of known readings; standardisation is folded into its weights."""
+    """Fit the probe to readings of known sentiment; fold standardisation into its weights."""
     from sklearn.linear_model import LogisticRegression
 
-    seen = features(readings)
-    centre, spread = seen.mean(0), seen.std(0)
-    found = LogisticRegression(C=REGULARISATION, max_iter=1000).fit(((seen - centre) / spread).numpy(), positive)
-    direction = torch.tensor(found.coef_[0], dtype=torch.float32) / spread
-    scores = seen @ direction
+    x = features(readings)
+    centre, spread = x.mean(0), x.std(0)
+    fitted = LogisticRegression(C=REGULARISATION, max_iter=1000).fit(((x - centre) / spread).numpy(), positive)
+    direction = torch.tensor(fitted.coef_[0], dtype=torch.float32) / spread
+    scores = x @ direction
     zero, unit = scores.median(), scores.std()
     return Probe(direction / unit, -zero / unit, readings.answers.median(1).values, readings.answers.std(1))
 
@@ -42,7 +41,7 @@ def main() -> None:
     print(f"{len(texts)} sentences, {sum(positive)} of them from positive reviews")
     probe = fit(read_texts(judge_model(), texts, LAYER, progress=True), positive)
     save_file({name: value.contiguous() for name, value in vars(probe).items()}, WEIGHTS)
-    print(f"written: {WEIGHTS}")
+    print(f"Wrote {WEIGHTS}")
 
 
 if __name__ == "__main__":

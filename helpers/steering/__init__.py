@@ -1,4 +1,4 @@
-"""Steering: vectors that are added to the residual stream, and measurements of what they do."""
+"""Steering: vectors added to the residual stream, and measurements of their effect."""
 
 from helpers.steering.curves import Curve, Point, SteeringError, figures, table
 from helpers.steering.heads import head_differences, largest_heads, try_heads, written_norms

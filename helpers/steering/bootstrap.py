@@ -1,4 +1,4 @@
-"""How far a mean over prompts can be trusted: the bootstrap (Efron 1979)."""
+"""Bootstrap confidence intervals for a mean over prompts (Efron 1979)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ RESAMPLES = 2000
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
-    """Percentile bootstrap interval of the mean: values are drawn again with replacement, 2,000 times.
+    """Return the percentile bootstrap interval of the mean, from 2,000 resamples with replacement.
 
     Args:
-        values: one number per prompt; for a difference of two settings the prompt's own difference, so
-            that what makes prompts differ cancels.
+        values: one number per prompt. To compare two settings, pass each prompt's difference, so that
+            variation between prompts cancels.
 
     Returns:
-        Lower and upper end; NaN for no values.
+        Lower and upper end; both NaN if there are no values.
     """
     if not len(values):
         return math.nan, math.nan
-    found = stats.bootstrap(
+    result = stats.bootstrap(
         (np.asarray(values, dtype=float),), np.mean, n_resamples=RESAMPLES, confidence_level=confidence,
         method="percentile", vectorized=True, rng=seed,
     )  # fmt: skip
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

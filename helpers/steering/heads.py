@@ -1,4 +1,4 @@
-"""The baseline: steering single attention heads with the same budget as the residual stream."""
+"""Baseline: steer one attention head by adding a vector of given norm to the residual stream."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Head = tuple[int, int]  # layer, head
 def head_differences(
     model, positive: Sequence[str], negative: Sequence[str]
 ) -> Float[Tensor, "n_layers n_heads d_head"]:
-    """Per head the mean output (``hook_z``) over positive sentences minus that over negative ones, BOS left out."""
+    """Return each head's mean output (``hook_z``) on positive minus that on negative sentences, BOS excluded."""
     return _mean_z(model, positive) - _mean_z(model, negative)
 
 
@@ -33,24 +33,27 @@ def _mean_z(model, sentences: Sequence[str]) -> Float[Tensor, "n_layers n_heads 
 
 
 def written_norms(model, vectors: Float[Tensor, "n_layers n_heads d_head"]) -> Float[Tensor, "n_layers n_heads"]:
-    """Norm of what each head's vector adds to the residual stream, through the head's output matrix."""
+    """Return the norm that each head's vector has in the residual stream, after the head's output matrix."""
     return torch.einsum("lhd,lhdm->lhm", vectors, model.W_O.float()).norm(dim=-1)
 
 
 def largest_heads(model, vectors: Float[Tensor, "n_layers n_heads d_head"], count: int) -> list[Head]:
-    """The heads whose mean difference writes most into the residual stream."""
+    """Return the ``count`` heads whose vectors have the largest norm in the residual stream, largest first."""
     norms = written_norms(model, vectors)
     top = norms.flatten().topk(min(count, norms.numel())).indices.tolist()
     return [divmod(index, norms.shape[1]) for index in top]
 
 
 def head_hooks(model, vectors: Float[Tensor, "n_layers n_heads d_head"], head: Head, norm: float) -> list[Hook]:
-    """A hook that adds the head's vector at the last position, scaled so that it writes ``norm`` (its sign kept)."""
+    """Return a hook that adds the head's vector at the last position.
+
+    The vector is scaled so that it adds ``norm`` to the residual stream; a negative ``norm`` flips its sign.
+    """
     layer, index = head
-    push = vectors[layer, index] * (norm / written_norms(model, vectors)[layer, index])
+    scaled = vectors[layer, index] * (norm / written_norms(model, vectors)[layer, index])
 
     def hook(z, hook):
-        z[:, -1, index, :] += push.to(z)
+        z[:, -1, index, :] += scaled.to(z)
         return z
 
     return [(f"blocks.{layer}.attn.hook_z", hook)]
@@ -63,8 +66,12 @@ def try_heads(
     prompts: Sequence[str],
     max_new_tokens: int = 20,
 ) -> dict[Head, Curve]:
-    """Push with one head at a time, by plus and minus its norm in ``norms``; per head a curve (−norm, 0, +norm) by VADER."""
-    doses = [(head, sign * norm) for head, norm in norms.items() for sign in (-1, 1)]
-    hook_sets = [[], *(head_hooks(model, vectors, head, norm) for head, norm in doses)]
+    """Steer one head at a time; return its curve at −norm, 0 and +norm, scored by VADER.
+
+    Args:
+        norms: per head the norm of what is added to the residual stream.
+    """
+    signed_norms = [(head, sign * norm) for head, norm in norms.items() for sign in (-1, 1)]
+    hook_sets = [[], *(head_hooks(model, vectors, head, norm) for head, norm in signed_norms)]
     rows = generate_many(model, list(prompts), hook_sets, max_new_tokens, progress="heads")
     return dict(zip(norms, two_sided(rows, list(norms.values())), strict=True))

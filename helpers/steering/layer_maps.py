@@ -1,4 +1,4 @@
-"""Which layers to steer: the shift and the fluency of many sets of layers, each pushed equally hard."""
+"""Which layers to steer: shift and perplexity ratio of many sets of layers at equal sizes of the push."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from helpers.steering.sweeps import MakeHooks, Setting, check_vectors, compare, 
 
 @dataclass(frozen=True)
 class LayerMap:
-    """What each set of layers does at each size of push: one :class:`Curve` (−c, 0, +c) per pair."""
+    """One :class:`Curve` (−c, 0, +c) per set of layers and size of the push."""
 
     layer_sets: tuple[tuple[int, ...], ...]
     sizes: tuple[float, ...]
-    curves: tuple[tuple[Curve, ...], ...]  # [set][size]
+    curves: tuple[tuple[Curve, ...], ...]  # [layer set][size]
     coefficients: tuple[tuple[float, ...], ...]
 
     @property
@@ -35,16 +35,17 @@ class LayerMap:
         return torch.tensor([[figure(curve, c) for curve, c in zip(*pair, strict=True)] for pair in pairs])
 
     def best(self, max_fluency: float) -> tuple[tuple[int, ...], float]:
-        """Layers and coefficient with the largest shift among those whose perplexity ratio is at most ``max_fluency``;
-        among equals the most fluent. If none is that fluent, the most fluent one.
+        """Return the layers and coefficient with the largest shift at a perplexity ratio of at most ``max_fluency``.
+
+        Ties go to the lower perplexity ratio. If no setting qualifies, return the one with the lowest ratio.
         """
-        found = [
+        entries = [
             (curve.shift(c), -curve.fluency(c), layers, c)
             for layers, curves, cs in zip(self.layer_sets, self.curves, self.coefficients, strict=True)
             for curve, c in zip(curves, cs, strict=True)
         ]
-        fluent = [entry for entry in found if -entry[1] <= max_fluency]
-        best = max(fluent, key=lambda entry: entry[:2]) if fluent else max(found, key=lambda entry: entry[1])
+        fluent = [entry for entry in entries if -entry[1] <= max_fluency]
+        best = max(fluent, key=lambda entry: entry[:2]) if fluent else max(entries, key=lambda entry: entry[1])
         return best[2], best[3]
 
 
@@ -59,20 +60,23 @@ def layer_map(
     max_new_tokens: int = 20,
     kept: dict | None = None,
 ) -> LayerMap:
-    """Push with every set of layers, up and down, so hard that each set's pushes add up to the same size (VADER).
+    """Steer with every set of layers at ±c; choose c so that all sets are compared at equal sizes of the push.
+
+    Completions are scored by VADER alone.
 
     Args:
         norms: median norm of the residual stream per layer.
-        sizes: sums over the layers of ‖c·v‖ over the median norm.
+        sizes: sizes of the push: ‖c·v‖ / median norm, summed over the layers.
+        kept: as for :func:`helpers.steering.sweeps.sweep`.
 
     Raises:
-        SteeringError: as :func:`sweep`.
+        SteeringError: as :func:`helpers.steering.sweeps.sweep`.
     """
     check_vectors(model, vectors, [layer for layers in layer_sets for layer in layers])
     sets = [tuple(layers) for layers in layer_sets]
     cs = [[matched_coefficient(vectors, norms, layers, number(size)) for size in sizes] for layers in sets]
     pairs = [(layers, c) for layers, row in zip(sets, cs, strict=True) for c in row]
     settings = {str(i): Setting(vectors, c, layers) for i, (layers, c) in enumerate(pairs)}
-    found = iter(compare(model, make_hooks, settings, prompts, max_new_tokens, kept=kept).values())
-    curves = [[next(found)[0] for _ in sizes] for _ in sets]
+    compared = iter(compare(model, make_hooks, settings, prompts, max_new_tokens, kept=kept).values())
+    curves = [[next(compared)[0] for _ in sizes] for _ in sets]
     return LayerMap(tuple(sets), tuple(sizes), tuple(map(tuple, curves)), tuple(map(tuple, cs)))

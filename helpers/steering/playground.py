@@ -1,7 +1,7 @@
-"""The playground: a prompt, a dose, layers and a seed; three completions that appear word by word.
+"""The playground: controls for prompt, coefficient, layers and seed; three completions appear word by word.
 
-What was written last stays in the notebook as an ordinary picture, so that it shows on GitHub, in HTML and
-wherever else no kernel runs.
+The last completions stay in the notebook as a figure, so that they also show where no kernel runs: on GitHub
+and in exported HTML.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ TONE_COLOURS = {1: plots.HAPPY, 0: "#f1f1ee", -1: plots.SAD}
 
 
 class Playground:
-    """Controls and three columns: steered by −c, not steered, steered by +c.
+    """Interactive controls above three completions: steered by −c, unsteered, steered by +c.
 
     Args:
         make_hooks: the student's function; called as ``make_hooks(vectors, coefficient, layers)``.
         vectors: ``[n_layers d_model]``.
-        prompt: what the field holds at first.
-        largest: the largest coefficient of the slider.
+        prompt: the initial prompt.
+        largest: the slider's maximum.
 
     Raises:
-        SteeringError: vectors with NaN or of the wrong shape.
+        SteeringError: vectors that aren't finite or have the wrong shape or device.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Playground:
             value=(0, last), min=0, max=last, description="layers", style=wide, continuous_update=False
         )
         self.seed = widgets.IntText(0, description="seed", style=wide, layout={"width": "190px"})
-        self.greedy = widgets.Checkbox(True, description="likeliest words (no seed)", indent=False)
+        self.greedy = widgets.Checkbox(True, description="greedy (ignores the seed)", indent=False)
         self.button = widgets.Button(description="write", button_style="primary")
         self.button.on_click(lambda _: self.write())
         for control in (self.coefficient, self.layers):
@@ -80,13 +80,13 @@ class Playground:
         self._shown = None
 
     def show(self) -> None:
-        """Show the controls and write once."""
+        """Display the controls and write the first completions."""
         display(self.box)
         self._shown = display(HTML(""), display_id=True)
         self.write()
 
     def write(self) -> None:
-        """Write the three completions; what is wrong with a setting is shown in their place."""
+        """Write the three completions, or show the error message of an invalid setting in their place."""
         c = self.coefficient.value
         titles = (f"−{c:g}", "unsteered", f"+{c:g}")
         try:
@@ -98,7 +98,7 @@ class Playground:
             self._update(HTML(f"<p>{html.escape(str(error))}</p>"))
 
     def picture(self):
-        """What was written last, coloured by VADER, with each text's perplexity under the unsteered model."""
+        """Draw the last completions, coloured by VADER, with their perplexity under the unsteered model."""
         columns = {f"{title}   (perplexity {rows[0].perplexity:.1f})": rows for title, rows in self.completions.items()}
         tones = {title: sentiment.vader([row.text or " " for row in rows]) for title, rows in columns.items()}
         return plots.completions(columns, tones, count=1)
@@ -106,7 +106,7 @@ class Playground:
     def _hook_sets(self, c: float) -> list[list]:
         first, last = self.layers.value
         layers = list(range(first, last + 1))
-        return [self.make_hooks(self.vectors, dose, layers) if dose else [] for dose in (-c, 0.0, c)]
+        return [self.make_hooks(self.vectors, signed, layers) if signed else [] for signed in (-c, 0.0, c)]
 
     def _sampling(self) -> Sampling | None:
         return None if self.greedy.value else Sampling(temperature=0.8, top_p=0.95, seed=self.seed.value)
@@ -117,7 +117,7 @@ class Playground:
 
 
 def _table(titles: Sequence[str], found: Sequence[Completion]) -> str:
-    """Three columns, coloured by the sentiment so far; all text escaped."""
+    """Return the completions as an HTML table, one column each, coloured by sentiment; all text is escaped."""
     scores = sentiment.vader([completion.text or " " for completion in found])
     cells = []
     for title, completion, score in zip(titles, found, scores.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Steering vectors on disk: as safetensors with what belongs to them, and as repeng's GGUF control vector."""
+"""Steering vectors on disk: safetensors with metadata, and repeng's GGUF control vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GGUF_ARCHITECTURE = "controlvector"
 
 @dataclass(frozen=True, eq=False)
 class SteeringVectors:
-    """One vector per layer, and which model and which hook point of each layer they were made for."""
+    """One steering vector per layer, with the model and hook point that they were made for."""
 
     values: Float[Tensor, "n_layers d_model"]
     model: str
@@ -33,21 +33,23 @@ class SteeringVectors:
 
 
 def save(vectors: SteeringVectors, path: str | Path) -> Path:
-    """Write ``.safetensors`` or ``.gguf``, by the path's ending.
+    """Write a ``.safetensors`` or ``.gguf`` file, chosen by the extension, and return its path.
 
-    The safetensors file holds one tensor ``steering_vectors`` ``[n_layers d_model]`` and, as metadata,
-    ``model``, ``hook`` (with ``{layer}`` in it), ``layers`` and ``norms``.
+    The safetensors file holds one tensor, ``steering_vectors`` ``[n_layers d_model]``. Its metadata are
+    ``model``, ``hook`` (which contains ``{layer}``), ``layers`` and ``norms``.
 
-    In GGUF, ``direction.L`` is what llama.cpp and repeng add to the *output* of block L, L from 1 on. That is
-    ``hook_resid_pre`` of layer L+1; so the vectors of layers 0 and 1 can't be in the file and read as zero.
+    In GGUF, llama.cpp and repeng add ``direction.L`` to the *output* of block L, for L from 1. That is
+    ``hook_resid_pre`` of layer L+1, so the file can't hold the vectors of layers 0 and 1: they load as zero.
 
     Raises:
-        SteeringError: another ending, values that aren't finite ``[n_layers d_model]``, no ``gguf`` package.
+        SteeringError: another extension, values that aren't finite ``[n_layers d_model]``, no ``gguf`` package.
     """
     path, values = Path(path), vectors.values.detach().float().cpu().contiguous()
-    if values.dim() != 2 or len(values) < 3 and path.suffix == ".gguf" or not torch.isfinite(values).all():
+    too_few_layers = path.suffix == ".gguf" and len(values) < 3
+    if values.dim() != 2 or too_few_layers or not torch.isfinite(values).all():
         raise SteeringError(
-            f"Vectors of shape {list(values.shape)} can't be saved: finite numbers, [n_layers d_model], are needed, three layers for .gguf."
+            f"Vectors of shape {list(values.shape)} can't be saved. "
+            "Pass finite values of shape [n_layers, d_model], with at least three layers for .gguf."
         )
     if path.suffix not in (".safetensors", ".gguf"):
         raise SteeringError(f"{path.name!r}: choose a name that ends in .safetensors or .gguf.")
@@ -58,23 +60,23 @@ def save(vectors: SteeringVectors, path: str | Path) -> Path:
 
 
 def load(path: str | Path, n_layers: int | None = None) -> SteeringVectors:
-    """Read what :func:`save` or repeng wrote.
+    """Read a file written by :func:`save` or by repeng.
 
     Args:
-        n_layers: of the model that the vectors are for. repeng's files also hold a direction for the output
-            of the last block, which no layer reads; with ``n_layers`` it is left out.
+        n_layers: number of layers of the model. repeng's files also hold a direction for the output of the
+            last block, which no layer reads; ``n_layers`` drops it.
 
     Raises:
-        SteeringError: no such file, another ending, or a file that holds no steering vectors.
+        SteeringError: no such file, another extension, or no steering vectors in the file.
     """
     path = Path(path)
     if not path.is_file():
-        raise SteeringError(f"There is no file {str(path)!r}.")
+        raise SteeringError(f"There is no file {str(path)!r}. Check the path.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix == ".gguf":
         return _read_gguf(path, n_layers)
-    raise SteeringError(f"{path.name!r} ends in neither .safetensors nor .gguf.")
+    raise SteeringError(f"{path.name!r} ends in neither .safetensors nor .gguf: choose a file that does.")
 
 
 def _write_safetensors(vectors: SteeringVectors, values: Tensor, path: Path) -> None:
@@ -93,16 +95,16 @@ def _read_safetensors(path: Path) -> SteeringVectors:
             metadata = file.metadata() or {}
             return SteeringVectors(file.get_tensor(NAME), metadata["model"], metadata["hook"])
     except (SafetensorError, KeyError) as error:
-        raise SteeringError(f"{str(path)!r} holds no steering vectors of this course ({error}).") from error
+        raise SteeringError(
+            f"{str(path)!r} holds no steering vectors saved by this course: choose another file."
+        ) from error
 
 
 def _gguf():
     try:
         import gguf
     except ImportError as error:
-        raise SteeringError(
-            "For .gguf the package gguf is needed: pip install gguf, or choose .safetensors."
-        ) from error
+        raise SteeringError("A .gguf file needs the package gguf: pip install gguf, or choose .safetensors.") from error
     return gguf
 
 
@@ -121,18 +123,18 @@ def _write_gguf(vectors: SteeringVectors, values: Tensor, path: Path) -> None:
 def _read_gguf(path: Path, n_layers: int | None) -> SteeringVectors:
     try:
         reader = _gguf().GGUFReader(path)
-        found = {
+        directions = {
             int(t.name.split(".")[1]): torch.tensor(t.data.copy())
             for t in reader.tensors
             if t.name.startswith("direction.")
         }
         hint = reader.get_field(f"{GGUF_ARCHITECTURE}.model_hint")
     except (ValueError, IndexError, OSError) as error:
-        raise SteeringError(f"{str(path)!r} isn't a GGUF file that can be read ({error}).") from error
-    if not found:
-        raise SteeringError(f"{str(path)!r} is a GGUF file without control vectors (no tensor 'direction.L').")
-    values = torch.zeros(n_layers or max(found) + 2, len(next(iter(found.values()))))
-    for block, vector in found.items():
+        raise SteeringError(f"{str(path)!r} isn't a readable GGUF file ({error}). Choose another file.") from error
+    if not directions:
+        raise SteeringError(f"{str(path)!r} is a GGUF file without control vectors: it has no tensor 'direction.L'.")
+    values = torch.zeros(n_layers or max(directions) + 2, len(next(iter(directions.values()))))
+    for block, vector in directions.items():
         if block + 1 < len(values):
             values[block + 1] = vector
     return SteeringVectors(values, str(hint.contents()) if hint else "")

@@ -1,8 +1,7 @@
-"""Measure what steering does: how often, how fluently, in which layers, against which controls.
+"""Steer prompts over many settings and measure the sentiment and perplexity of the completions.
 
-Everything here takes the functions of the notebook (``make_hooks``: from vectors, a coefficient and
-layers to hooks) and never builds a steering hook of its own. Vectors to compare are in
-:mod:`helpers.steering.vectors`.
+Functions here take the student's ``make_hooks(vectors, coefficient, layers)`` and never build a steering hook
+themselves. :mod:`helpers.steering.vectors` holds vectors for comparison and controls.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ MakeHooks = Callable[..., list[Hook]]  # (vectors [n_layers d_model], coefficien
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One way to steer: which vectors, how much of them, in which layers (``None`` for all)."""
+    """Vectors, coefficient and layers to steer with; ``layers=None`` steers all layers."""
 
     vectors: Float[Tensor, "n_layers d_model"]
     coefficient: float
@@ -43,19 +42,19 @@ def sweep(
     kept: dict | None = None,
     progress: str = "steer",
 ) -> list[list[Completion]]:
-    """Steer every prompt in every setting: ``result[s][p]``.
+    """Return the completion of every prompt in every setting, as ``result[setting][prompt]``.
 
     Args:
         make_hooks: the student's function; called as ``make_hooks(vectors, coefficient, layers)``.
-        kept: a dict that finished settings are put into and taken from. After an interrupt the same call
-            with the same dict goes on where it stopped; the unsteered texts are shared by all sweeps.
+        kept: a cache of finished settings, filled in place. After an interrupt, the same call with the same
+            dict resumes where it stopped. All sweeps with this dict share the unsteered texts.
 
     Raises:
-        SteeringError: coefficients that aren't finite numbers, vectors with NaN or of the wrong shape or
-            device, a layer out of range, no setting; before anything runs.
+        SteeringError: coefficients that aren't finite numbers; vectors that aren't finite or have the wrong
+            shape or device; a layer out of range; no settings. Raised before anything runs.
     """
     if not settings:
-        raise SteeringError("There is nothing to steer with: give at least one coefficient.")
+        raise SteeringError("The list of settings is empty: give at least one coefficient.")
     for setting in settings:
         number(setting.coefficient)
         check_vectors(model, setting.vectors, setting.layers)
@@ -76,7 +75,7 @@ def sweep(
 
 
 def _key(model, make_hooks, setting: Setting, prompts: Sequence[str], new: int, past: str) -> tuple:
-    """What a result depends on; unsteered texts depend on neither vectors, layers nor the past."""
+    """Return everything that a result depends on; unsteered texts don't depend on vectors, layers or past."""
     common = (id(model), tuple(prompts), new)
     if not setting.coefficient:
         return common
@@ -97,13 +96,13 @@ def sweep_coefficients(
     past: str = "clean",
     kept: dict | None = None,
 ) -> Curve:
-    """Steer every prompt with every coefficient and score the completions.
+    """Steer every prompt with every coefficient and return the scores as a :class:`Curve`.
 
     Args:
         make_hooks: the student's function; called as ``make_hooks(vectors, coefficient, layers)``.
-        coefficients: 0 is added when it is missing, since everything is compared with it.
-        layers: which to steer; ``None`` for all.
-        judge_model: the model that judges; ``None`` takes ``model`` where it is smollm2, else loads that.
+        coefficients: 0 is added if missing, because the results are compared with it.
+        layers: layers to steer; ``None`` for all.
+        judge_model: the judge; ``None`` uses ``model`` if it is smollm2, else loads smollm2.
         with_judge: ``False`` scores with VADER alone, which is faster.
         past, kept: as for :func:`sweep`.
 
@@ -113,16 +112,17 @@ def sweep_coefficients(
     if not len(coefficients):
         raise SteeringError("The list of coefficients is empty: give at least one, such as [-0.2, 0.2].")
     chosen = None if layers is None else tuple(layers)
-    doses = sorted({0.0, *map(number, coefficients)})
-    rows = sweep(model, make_hooks, [Setting(vectors, c, chosen) for c in doses], prompts, max_new_tokens, past, kept)
+    coefficients = sorted({0.0, *map(number, coefficients)})
+    settings = [Setting(vectors, c, chosen) for c in coefficients]
+    rows = sweep(model, make_hooks, settings, prompts, max_new_tokens, past, kept)
     judge_model = judge_model or (model if sentiment.is_smollm2(model) else None)
-    return Curve(score(rows, doses, judge_model, with_judge), chosen)
+    return Curve(score(rows, coefficients, judge_model, with_judge), chosen)
 
 
 def score(
     rows: Sequence[Sequence[Completion]], coefficients: Sequence[float], judge_model=None, with_judge: bool = True
 ) -> tuple[Point, ...]:
-    """One :class:`Point` per list of completions."""
+    """Score each list of completions; return one :class:`Point` per coefficient."""
     texts = [completion.text or " " for row in rows for completion in row]
     tones = sentiment.vader(texts).reshape(len(rows), -1)
     judged = None
@@ -152,7 +152,7 @@ def _point(coefficient: float, row: Sequence[Completion], vader: Tensor, judged:
 
 
 def perplexity(completions: Sequence[Completion]) -> float:
-    """exp of the mean negative log-probability of all new tokens under the unsteered model; NaN for none."""
+    """Return the perplexity of all new tokens together under the unsteered model; NaN without tokens."""
     logprobs = [value for completion in completions for value in completion.logprobs]
     return math.exp(-sum(logprobs) / len(logprobs)) if logprobs else math.nan
 
@@ -160,29 +160,35 @@ def perplexity(completions: Sequence[Completion]) -> float:
 def relative_norms(
     vectors: Float[Tensor, "n_layers d_model"], norms: Float[Tensor, " n_layers"], coefficient: float
 ) -> Float[Tensor, " n_layers"]:
-    """‖c·v‖ over the median norm of the residual stream, per layer."""
+    """Return ‖c·v‖ / ``norms`` per layer; ``norms`` are the median norms of the residual stream."""
     return abs(number(coefficient)) * vectors.float().norm(dim=-1).cpu() / norms
 
 
 def check_vectors(model, vectors, layers=None) -> None:
-    """Raise :class:`SteeringError` unless ``vectors`` are finite, ``[n_layers d_model]``, and ``layers`` exist."""
+    """Raise :class:`SteeringError` unless vectors and layers fit the model.
+
+    Vectors must be finite, ``[n_layers d_model]``, and on the model's device.
+    """
     expected = [model.cfg.n_layers, model.cfg.d_model]
     if not isinstance(vectors, Tensor) or list(vectors.shape) != expected:
         found = list(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
-        raise SteeringError(f"The steering vectors are {found}: one tensor {expected} is needed (torch.stack a list).")
+        raise SteeringError(
+            f"The steering vectors are {found}: pass one tensor of shape {expected} (use torch.stack on a list)."
+        )
     if vectors.device != model.W_U.device:
         raise SteeringError(
-            f"The steering vectors are on {vectors.device}, the model on {model.W_U.device}: vectors.to(model.W_U.device)."
+            f"The steering vectors are on {vectors.device}, the model on {model.W_U.device}: "
+            "move them with vectors.to(model.W_U.device)."
         )
     if not torch.isfinite(vectors).all():
-        raise SteeringError("The steering vectors hold NaN or infinity: look at the averages that they were made from.")
+        raise SteeringError("The steering vectors contain NaN or infinity: check how they were made.")
     for layer in layers if layers is not None else ():
         if layer not in range(model.cfg.n_layers):
-            raise SteeringError(f"Layer {layer!r} isn't there: the model has layers 0 to {model.cfg.n_layers - 1}.")
+            raise SteeringError(f"Layer {layer!r} doesn't exist: the model has layers 0 to {model.cfg.n_layers - 1}.")
 
 
 def number(coefficient) -> float:
-    """The coefficient as a float, if it is a finite number."""
+    """Return the coefficient as a float; raise :class:`SteeringError` unless it is a finite number."""
     if isinstance(coefficient, bool) or not isinstance(coefficient, (int, float)) or not math.isfinite(coefficient):
         raise SteeringError(f"The coefficient {coefficient!r} isn't a finite number: use one such as 0.2 or -0.2.")
     return float(coefficient)
@@ -197,20 +203,20 @@ def compare(
     past: str = "clean",
     kept: dict | None = None,
 ) -> dict[str, tuple[Curve, float]]:
-    """Steer by plus and minus each setting's coefficient, all settings in one go (VADER alone).
+    """Steer at ±c for each setting's coefficient c, in one sweep; score with VADER alone.
 
     Returns:
-        Per name the curve (−c, 0, +c) and c, which is what :func:`helpers.steering.curves.table` takes.
+        Per name the curve (−c, 0, +c) and c; pass it to :func:`helpers.steering.curves.table` to read it.
 
     Raises:
         SteeringError: as :func:`sweep`, or a coefficient of 0.
     """
     if not settings:
-        raise SteeringError("There is nothing to compare: give at least one setting.")
+        raise SteeringError("The dict of settings is empty: give at least one setting.")
     for name, setting in settings.items():
         if not number(setting.coefficient):
             raise SteeringError(
-                f"{name!r} has the coefficient 0: that is the unsteered text, which every setting is compared with."
+                f"{name!r} has the coefficient 0, which is the unsteered text: give another coefficient."
             )
     both = [replace(s, coefficient=sign * s.coefficient) for s in settings.values() for sign in (-1, 1)]
     rows = sweep(model, make_hooks, [Setting(both[0].vectors, 0.0), *both], prompts, max_new_tokens, past, kept)
@@ -222,7 +228,11 @@ def compare(
 
 
 def two_sided(rows: Sequence[Sequence[Completion]], coefficients: Sequence[float]) -> list[Curve]:
-    """A curve (−c, 0, +c) per coefficient, by VADER; ``rows`` are the unsteered texts, then each one's −c and +c."""
+    """Return a curve (−c, 0, +c) per coefficient, scored by VADER.
+
+    Args:
+        rows: the unsteered completions, then those at −c and +c for each coefficient in turn.
+    """
     zero, *points = score(rows, [0.0, *(sign * c for c in coefficients for sign in (-1, 1))], with_judge=False)
     pairs = zip(points[::2], points[1::2], strict=True)
     return [Curve(tuple(sorted((*pair, zero), key=lambda point: point.coefficient))) for pair in pairs]
@@ -231,8 +241,12 @@ def two_sided(rows: Sequence[Sequence[Completion]], coefficients: Sequence[float
 def matched_coefficient(
     vectors: Float[Tensor, "n_layers d_model"], norms: Float[Tensor, " n_layers"], layers: Sequence[int], size: float
 ) -> float:
-    """The coefficient at which the pushes of all ``layers`` add up to ``size`` median norms of the residual stream."""
-    whole = relative_norms(vectors, norms, 1.0)[list(layers)].sum().item()
-    if not whole > 0:
-        raise SteeringError(f"The vectors of layers {list(layers)} are all zero: nothing can be pushed with them.")
-    return size / whole
+    """Return the coefficient c at which ‖c·v‖ / ``norms``, summed over ``layers``, equals ``size``.
+
+    Raises:
+        SteeringError: all vectors of ``layers`` are zero.
+    """
+    total = relative_norms(vectors, norms, 1.0)[list(layers)].sum().item()
+    if not total > 0:
+        raise SteeringError(f"The vectors of layers {list(layers)} are all zero: check how they were made.")
+    return size / total

@@ -1,7 +1,7 @@
-"""Other ways to get steering vectors, to compare with the mean difference, and vectors that are controls.
+"""Other recipes for steering vectors, to compare with the mean difference, and control vectors.
 
-``average`` is everywhere the student's function of task 1.1: from a model and sentences to the mean
-residual per layer, BOS left out.
+``average`` is the student's function of task 1.1: it takes a model and sentences and returns the mean
+residual per layer, BOS excluded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Vectors = Float[Tensor, "n_layers d_model"]
 
 
 def with_bos(average: Average, model, positive: Sequence[str], negative: Sequence[str]) -> Vectors:
-    """The mean difference if BOS is left in: what it holds, divided by each sentence's length, stays in the means."""
+    """Return the mean difference with BOS included in each sentence's mean."""
     bos = torch.stack([resid[0, 0] for resid in _residuals(model, model.to_tokens(positive[0])[:, :1])])
 
     def mean(sentence: str) -> Vectors:
@@ -31,7 +31,7 @@ def with_bos(average: Average, model, positive: Sequence[str], negative: Sequenc
 
 
 def last_token(model, positive: Sequence[str], negative: Sequence[str]) -> Vectors:
-    """Difference of the means over sentences of the last token's residuals (as CAA reads its answers' tokens)."""
+    """Return the mean difference of the last token's residuals, as in CAA (Rimsky et al. 2023)."""
 
     def ends(sentences: Sequence[str]) -> Vectors:
         return torch.stack(
@@ -42,16 +42,16 @@ def last_token(model, positive: Sequence[str], negative: Sequence[str]) -> Vecto
 
 
 def principal(average: Average, model, positive: Sequence[str], negative: Sequence[str]) -> Vectors:
-    """Per layer the first principal direction of the pairs' differences, not centred (Zou et al. 2023).
+    """Return per layer the first principal direction of the pairs' uncentred differences (Zou et al. 2023).
 
-    Sign and norm are the mean difference's, so that coefficients mean the same.
+    Sign and norm are those of the mean difference, so that coefficients are comparable.
 
     Raises:
-        SteeringError: the sentences don't come in pairs.
+        SteeringError: different numbers of positive and negative sentences.
     """
     if len(positive) != len(negative):
         raise SteeringError(
-            f"{len(positive)} positive and {len(negative)} negative sentences make no pairs: give as many of each."
+            f"{len(positive)} positive and {len(negative)} negative sentences make no pairs: give equally many of each."
         )
     pairs = zip(positive, negative, strict=True)
     differences = torch.stack([(average(model, [good]) - average(model, [bad])).float() for good, bad in pairs], dim=1)
@@ -64,17 +64,17 @@ def principal(average: Average, model, positive: Sequence[str], negative: Sequen
 def shuffled_labels(
     average: Average, model, positive: Sequence[str], negative: Sequence[str], seed: int = 0
 ) -> Vectors:
-    """A control: the mean difference of the same sentences with labels drawn anew, as long as the true one.
+    """Return a control: the mean difference after shuffling labels, rescaled to the norm of the true one.
 
-    Half of each side changes its label, so what is left has no mood in it; where a side has an odd number of sentences, one
-    drawn at random is left out.
+    Half of each side changes its label, so that sentiment cancels. If a side has an odd number of sentences,
+    one drawn at random is excluded.
 
     Raises:
         SteeringError: fewer than two sentences on a side.
     """
     draw = random.Random(seed)
     if min(len(positive), len(negative)) < 2:
-        raise SteeringError("Labels can only be shuffled with two sentences or more on each side.")
+        raise SteeringError("There are too few sentences to shuffle labels: give two sentences or more on each side.")
     good, bad = (draw.sample(list(side), len(side) // 2 * 2) for side in (positive, negative))
     first, second = ([*good[part::2], *bad[part::2]] for part in (0, 1))
     true = average(model, list(positive)) - average(model, list(negative))
@@ -82,13 +82,13 @@ def shuffled_labels(
 
 
 def random_like(vectors: Vectors, seed: int = 0) -> Vectors:
-    """A control: per layer a random direction with the norm of that layer's vector."""
+    """Return a control: per layer a random direction with the norm of that layer's vector."""
     generator = torch.Generator().manual_seed(seed)
     return rescaled(torch.randn(vectors.shape, generator=generator).to(vectors.device), vectors)
 
 
 def rescaled(vectors: Vectors, like: Vectors) -> Vectors:
-    """``vectors`` with the norms, layer by layer, of ``like``; zero stays zero."""
+    """Return ``vectors`` rescaled to the norms of ``like``, per layer; zero vectors stay zero."""
     norms = vectors.float().norm(dim=-1, keepdim=True)
     return vectors / norms.clamp_min(torch.finfo(torch.float32).tiny) * like.float().norm(dim=-1, keepdim=True)
 

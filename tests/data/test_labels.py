@@ -1,4 +1,4 @@
-"""Every token label on sentences whose exact labelled pieces are written down, and on ones made to mislead."""
+"""Every token label on example sentences with the exact expected pieces, and on misleading ones."""
 
 import re
 import time
@@ -11,12 +11,12 @@ from helpers.data.wordlists import WORDS, plural
 
 
 def cut(text: str) -> list[str]:
-    """Pieces in the manner of GPT-2's tokeniser: words with their space before them, clitics and marks apart."""
+    """Split like GPT-2's tokeniser: words keep the space before them; clitics and punctuation are separate."""
     return re.findall(r"'(?:s|t|m|re|ve|ll|d)\b| ?[^\W\d_]+| ?\d+| ?[^\w\s]|_|\s", text)
 
 
 def labelled(label: str, pieces: list[str] | str) -> list[str]:
-    """The pieces that have `label`, without spaces."""
+    """Return the pieces that have `label`, without spaces."""
     pieces = cut(pieces) if isinstance(pieces, str) else pieces
     row = label_tokens(pieces)[LABELS.index(label)]
     return [piece.strip() for piece, marked in zip(pieces, row, strict=True) if marked]
@@ -80,7 +80,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("label", "pieces", "expected"), EXAMPLES)
-def test_example(label, pieces, expected):
+def test_each_label_on_its_example(label, pieces, expected):
     assert labelled(label, pieces) == expected.split()
 
 
@@ -129,7 +129,7 @@ MISLEADING = [
 
 
 @pytest.mark.parametrize(("label", "text", "expected"), MISLEADING)
-def test_misleading_text(label, text, expected):
+def test_misleading_text_is_labelled_correctly(label, text, expected):
     assert labelled(label, text) == expected.split()
 
 
@@ -154,11 +154,11 @@ WIKITEXT = [
 
 
 @pytest.mark.parametrize(("label", "text", "expected"), WIKITEXT)
-def test_wikitext_markup(label, text, expected):
+def test_wikitext_markup_is_labelled_correctly(label, text, expected):
     assert labelled(label, text) == expected.split()
 
 
-def test_all_pieces_of_a_cut_word_are_labelled():
+def test_all_pieces_of_a_split_word_are_labelled():
     assert labelled("family word", ["My", " gr", "and", "mo", "ther", " left"]) == ["gr", "and", "mo", "ther"]
     assert labelled("conjunction", ["My", " gr", "and", "mo", "ther", " left"]) == []
     assert labelled("year", [" in", " ", "1", "9", "9", "9", "."]) == ["1", "9", "9", "9"]
@@ -172,7 +172,7 @@ def test_a_piece_across_two_spans_has_both_labels_and_an_empty_piece_has_none():
     assert row.tolist() == [True, False, True]
 
 
-def test_the_cut_does_not_change_which_letters_are_labelled():
+def test_tokenisation_does_not_change_which_letters_are_labelled():
     text = " In May 1999 , Anna 's mother couldn 't find 20 @,@ 000 \" red @-@ tipped \" lobsters . It was bad ."
     whole, letters = cut(text), list(text)
     by_letter = label_tokens(letters)
@@ -182,24 +182,24 @@ def test_the_cut_does_not_change_which_letters_are_labelled():
     assert (label_tokens(whole)[rows] == np.stack(touched, axis=1)[rows]).all()
 
 
-def test_texts_are_the_lines_side_by_side():
+def test_label_texts_concatenates_the_lines():
     lines = [cut("I met Anna."), [], cut("may be in May"), cut(" = Life = ")]
     marks = label_texts(lines)
     assert marks.dtype == bool and marks.shape == (len(LABELS), sum(map(len, lines)))
     assert (marks == np.concatenate([label_tokens(line) for line in lines], axis=1)).all()
 
 
-def test_nothing_in_nothing_out():
+def test_empty_input_gives_empty_labels():
     assert label_tokens([]).shape == label_texts([]).shape == label_texts([[], []]).shape == (len(LABELS), 0)
     assert not label_tokens(["", ""]).any()
 
 
 @pytest.mark.parametrize("odd", ["İstanbul", "�", "naïve café", "日本語", "'''", "= = =", "...", "\n\n", "U.", "_"])
-def test_odd_text_is_labelled_without_complaint(odd):
+def test_odd_text_raises_no_error(odd):
     assert label_tokens([odd]).shape == (len(LABELS), 1)
 
 
-def test_a_piece_that_is_no_string_is_refused():
+def test_pieces_must_be_a_list_of_strings():
     with pytest.raises(TypeError, match="Piece 1 is 345 of type int, not a string; decode"):
         label_tokens(["a", 345])
     with pytest.raises(TypeError, match="give a list"):
@@ -215,8 +215,8 @@ def test_word_lists_are_long_lower_case_and_plural():
     ]  # fmt: skip
 
 
-def test_speed():
-    """100,000 tokens take about a second; ten times that, for a loaded machine, still rules out a square cost."""
+def test_labelling_is_not_quadratic():
+    """100,000 tokens take about a second; a limit of ten allows for a loaded machine and still fails if quadratic."""
     line = cut("In May 1999, Anna's mother wasn't in London; she had 1,234 red books (all bad). Why? Nobody knows. ")
     start = time.process_time()
     label_texts([line * 4] * (100_000 // (4 * len(line))))

@@ -1,4 +1,4 @@
-"""Lines of text from a file, from the hub and from the repo."""
+"""Lines of text from a file, the hub and the repository."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def file(tmp_path):
     return path
 
 
-def test_a_file(file):
+def test_a_files_non_blank_lines_are_returned(file):
     assert data.lines(file) == data.lines(str(file)) == ["first", " second, éàü ", "third"]
     assert data.lines(file, 2) == ["first", " second, éàü "]
     assert data.lines(file, n=99) == data.lines(file)
 
 
-def test_unusual_line_ends(tmp_path):
-    """Only line feeds end a line; a form feed or a Unicode separator within one doesn't."""
+def test_only_line_feeds_end_a_line(tmp_path):
+    """Form feeds and Unicode separators don't end a line."""
     path = tmp_path / "odd.txt"
     path.write_bytes("a\x0cb\u2028c\nd\r\n".encode())
     assert [line.strip() for line in data.lines(path)] == ["a\x0cb\u2028c", "d"]
 
 
-def test_a_file_that_is_not_utf8(tmp_path):
+def test_a_file_must_be_utf8(tmp_path):
     path = tmp_path / "old.txt"
     path.write_bytes("caf\xe9".encode("latin1"))
     with pytest.raises(TextError, match=r"old\.txt' isn't UTF-8 \(byte 3 is 0xe9\).*iconv"):
@@ -38,13 +38,13 @@ def test_a_file_that_is_not_utf8(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["wikitext-103", "nowhere.txt", "/"])
-def test_a_source_that_is_not_there(source):
+def test_an_unknown_source_lists_the_choices(source):
     with pytest.raises(TextError) as error:
         data.lines(source)
     assert all(word in str(error.value) for word in (repr(source), "'written'", "'wikitext'", "HOMEWORK_TEXT"))
 
 
-def test_a_file_without_text(tmp_path):
+def test_a_file_without_text_is_rejected(tmp_path):
     path = tmp_path / "blank.txt"
     path.write_text("\n \n\t\n")
     with pytest.raises(TextError, match="no line with text"):
@@ -59,12 +59,12 @@ def test_n_must_be_positive(file, n):
 
 @pytest.fixture
 def wikitext(monkeypatch, tmp_path):
-    """A table in the place of WikiText's, and the names that were asked for."""
+    """Replace WikiText's table; return a function that sets its columns and returns the requested file names."""
     asked = []
 
     def fetch(repo, names):
         asked.extend(names)
-        return {name: tmp_path / "table.parquet" for name in names}
+        return dict.fromkeys(names, tmp_path / "table.parquet")
 
     def put(**columns):
         pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "table.parquet")
@@ -74,14 +74,14 @@ def wikitext(monkeypatch, tmp_path):
     return put
 
 
-def test_wikitext_is_raw_and_its_blank_lines_are_left_out(wikitext):
+def test_wikitext_is_raw_without_blank_lines(wikitext):
     asked = wikitext(text=["", " = Heading = \n", "One line .\n"])
     assert data.lines("wikitext", split="validation") == [" = Heading = \n", "One line .\n"]
     data.lines("wikitext")
     assert [name.split("-00000")[0] for name in asked] == ["wikitext-2-raw-v1/validation", "wikitext-2-raw-v1/train"]
 
 
-def test_wikitext_without_its_column_or_split(wikitext):
+def test_wikitext_with_a_missing_column_or_split_is_rejected(wikitext):
     wikitext(words=["x"])
     with pytest.raises(TextError, match="can't be read"):
         data.lines("wikitext")
@@ -89,16 +89,16 @@ def test_wikitext_without_its_column_or_split(wikitext):
         data.lines("wikitext", split="dev")
 
 
-def test_no_hub_is_one_sentence(monkeypatch):
+def test_an_unreachable_hub_is_a_text_error(monkeypatch):
     def fetch(repo, names):
         raise hub.HubError("The hub can't be reached: use HOMEWORK_TEXT=written.")
 
     monkeypatch.setattr(hub, "fetch", fetch)
-    with pytest.raises(TextError, match="WikiText-2 can't be had.*HOMEWORK_TEXT=written"):
+    with pytest.raises(TextError, match=r"WikiText-2 is unavailable\..*HOMEWORK_TEXT=written"):
         data.lines("wikitext")
 
 
-def test_sentences_of_the_homework():
+def test_contrast_sentences_and_prompts_are_complete():
     assert len(data.POSITIVE) == len(data.NEGATIVE) == 5
     assert len(set(data.PROMPTS)) == len(data.PROMPTS) >= 40
     assert data.PROMPTS[0] == "The movie that I watched yesterday was"

@@ -1,4 +1,4 @@
-"""The judge and VADER: the signs, the shortcut through a shared cache, and bad input."""
+"""The judge and VADER: signs, the shared KV cache, the probe, and bad input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BLAME = (
 
 @pytest.fixture
 def tiny_words(monkeypatch):
-    """Prompts and answers in words that the tiny model knows; what they mean doesn't matter here."""
+    """Use prompts and answers in words that the tiny model knows; their meaning doesn't matter here."""
     monkeypatch.setattr(
         few_shot, "PROMPTS", ("the food was great . i love it .", "my room is awful . we hate the staff . my")
     )
@@ -36,7 +36,7 @@ def tiny_words(monkeypatch):
 
 @torch.no_grad()
 def whole_prompt(model, prompt: str, text: str) -> tuple[float, torch.Tensor, torch.Tensor]:
-    """Answer, mean and last residual before block 1: everything read at once, one text at a time, without a cache."""
+    """Return answer, mean and last residual before block 1, from one pass over prompt and text without a cache."""
     encode = lambda text: model.tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
     start = [model.tokenizer.bos_token_id, *encode(prompt)]
     ids = [*start, *encode(text), *encode(few_shot.QUESTION)]
@@ -56,7 +56,7 @@ TEXTS = (
 
 @pytest.mark.parametrize("name", ["tiny_model", "llama"])
 @pytest.mark.parametrize("batch", [3, 32])
-def test_equals_reading_the_whole_prompt(name, batch, tiny_words, monkeypatch, request):
+def test_readings_equal_one_pass_over_prompt_and_text(name, batch, tiny_words, monkeypatch, request):
     model = request.getfixturevalue(name)
     monkeypatch.setattr(few_shot, "BATCH", batch)
     found = few_shot.read_texts(model, TEXTS, layer=1)
@@ -67,12 +67,12 @@ def test_equals_reading_the_whole_prompt(name, batch, tiny_words, monkeypatch, r
         assert torch.allclose(found.last[p], torch.stack(lasts), atol=1e-3)
 
 
-def test_texts_that_are_alike_are_read_once(tiny_model, tiny_words, monkeypatch):
-    read_behind, asked = few_shot._read_behind, []
+def test_repeated_texts_are_read_once(tiny_model, tiny_words, monkeypatch):
+    read_after, asked = few_shot._read_after, []
     monkeypatch.setattr(
         few_shot,
-        "_read_behind",
-        lambda model, prompt, texts, *more: asked.append(list(texts)) or read_behind(model, prompt, texts, *more),
+        "_read_after",
+        lambda model, prompt, texts, *more: asked.append(list(texts)) or read_after(model, prompt, texts, *more),
     )
     order = [2, 0, 0, 1, 2, 3]
     found = few_shot.read_texts(tiny_model, [TEXTS[i] for i in order], layer=1)
@@ -82,12 +82,12 @@ def test_texts_that_are_alike_are_read_once(tiny_model, tiny_words, monkeypatch)
         torch.testing.assert_close(getattr(found, field), getattr(each, field)[:, order], rtol=1e-4, atol=1e-4)
 
 
-def test_without_a_layer_nothing_is_kept(tiny_model, tiny_words):
+def test_without_a_layer_no_residuals_are_returned(tiny_model, tiny_words):
     assert few_shot.read_texts(tiny_model, TEXTS).mean.shape == (2, 4, 0)
 
 
-def test_each_prompt_has_its_zero(tiny_model, tiny_words, monkeypatch):
-    """Another model than smollm2 has no probe: there the judge is the calibrated answer alone."""
+def test_each_prompt_has_its_own_zero_point(tiny_model, tiny_words, monkeypatch):
+    """Models other than smollm2 have no probe: their score is the calibrated answer alone."""
     zeros = torch.tensor([2.0, -1.0])
     monkeypatch.setattr("helpers.sentiment.llm_judge.calibrate", lambda model: zeros)
     raw = torch.tensor([[whole_prompt(tiny_model, prompt, text)[0] for text in TEXTS] for prompt in few_shot.PROMPTS])
@@ -95,8 +95,8 @@ def test_each_prompt_has_its_zero(tiny_model, tiny_words, monkeypatch):
     assert found.shape == (4,) and torch.allclose(found, (raw - zeros[:, None]).mean(0), atol=1e-3)
 
 
-def test_another_model_is_calibrated_on_reviews(tiny_model, tiny_words, monkeypatch):
-    """Its zero is the median over as many positive as negative reviews, so that half of them lie above."""
+def test_other_models_are_calibrated_on_reviews(tiny_model, tiny_words, monkeypatch):
+    """The zero point is the median over equally many positive and negative reviews, so half of them score above it."""
     good = [{"tone": "positive", "text": f"i hate it . My {w} is {o}."} for w in tiny.THINGS for o in tiny.GOOD]
     bad = [{"tone": "negative", "text": f"i love it . My {w} is {o}."} for w in tiny.THINGS[:5] for o in tiny.BAD]
     monkeypatch.setattr("helpers.data.documents", lambda: [*good, *bad, {"tone": None, "text": "the food ."}])
@@ -109,29 +109,29 @@ def test_another_model_is_calibrated_on_reviews(tiny_model, tiny_words, monkeypa
     zeros = sentiment.calibrate.__wrapped__(tiny_model, each=30)
     assert len(asked) == 1 and len(asked[0]) == 60 and asked[0][0].startswith("My") and asked[0][59].startswith("My")
     above = (read(tiny_model, asked[0]).answers > zeros[:, None]).float().mean(1)
-    assert ((0.4 <= above) & (above <= 0.5)).all() and not torch.allclose(zeros, torch.zeros(2), atol=0.1)
+    assert ((above >= 0.4) & (above <= 0.5)).all() and not torch.allclose(zeros, torch.zeros(2), atol=0.1)
 
 
-def test_only_so_many_tokens_are_read(tiny_model, tiny_words, monkeypatch):
+def test_long_texts_are_truncated(tiny_model, tiny_words, monkeypatch):
     monkeypatch.setattr(few_shot, "LONGEST", 4)
     long, short = "the film was lovely . my soup was nasty", "the film was lovely"
     assert few_shot.read_texts(tiny_model, [long, short]).answers.diff().abs().max() < 1e-4
 
 
-def test_no_hook_stays(tiny_model, tiny_words):
+def test_no_hook_is_left(tiny_model, tiny_words):
     before = hooks_left(tiny_model)
     few_shot.read_texts(tiny_model, TEXTS, layer=1)
     assert hooks_left(tiny_model) == before
 
 
-def test_signs_of_vader():
+def test_vader_is_positive_for_praise_and_negative_for_blame():
     assert (sentiment.vader(PRAISE) > 0.05).all()
     assert sentiment.vader(BLAME)[0] < -0.05 and sentiment.vader(["This is not good."]) < 0
     assert sentiment.vader(["The table has four legs."]) == 0
     assert sentiment.vader(tiny.POSITIVE).mean() > 0.3 > -0.3 > sentiment.vader(tiny.NEGATIVE).mean()
 
 
-def test_shares():
+def test_shares_above_and_below_neutral():
     scores = torch.tensor([0.9, 0.04, 0.0, -0.04, -0.5, 0.05, -0.05])
     assert sentiment.shares(scores) == pytest.approx((3 / 7, 3 / 7))
     assert sentiment.shares(scores, 0.05) == pytest.approx((1 / 7, 1 / 7))
@@ -142,13 +142,13 @@ def test_shares():
     ("texts", "words"),
     [([], "at least one text"), ("text", "give a list"), (["a", 3], "Text 1 is 3, a int"), ([None], "Text 0 is None")],
 )
-def test_bad_input(ask, texts, words):
+def test_texts_must_be_a_list_of_strings(ask, texts, words):
     with pytest.raises(SentimentError, match=words):
         ask(texts)
 
 
-def test_measure(monkeypatch):
-    """Accuracy at 0, and AUROC, of judges that are told what to say."""
+def test_measure_returns_accuracy_and_auroc(monkeypatch):
+    """Both judges return fixed scores."""
     monkeypatch.setattr(
         "helpers.sentiment.__main__.judge", lambda texts, model, progress: torch.tensor([3.0, -1.0, 0.5, -2.0])
     )
@@ -161,7 +161,7 @@ def test_measure(monkeypatch):
 
 
 def made_readings(positive: torch.Tensor, seed: int = 0) -> few_shot.Readings:
-    """Readings in which one direction of the first mean and one of the second last say how positive a text is."""
+    """Return readings with sentiment in one direction of the first prompt's mean and one of the second's last token."""
     draw = torch.Generator().manual_seed(seed)
     n = len(positive)
     mean, last = torch.randn(2, n, 6, generator=draw), torch.randn(2, n, 6, generator=draw)
@@ -170,33 +170,33 @@ def made_readings(positive: torch.Tensor, seed: int = 0) -> few_shot.Readings:
     return few_shot.Readings(torch.stack([positive * 4 + 7, positive * 2 - 3]), mean, last)
 
 
-def test_the_probe_learns_and_its_zero_divides():
+def test_the_probe_learns_and_its_zero_separates_the_classes():
     truth = torch.arange(400) % 2 == 0
     fitted = train_probe.fit(made_readings(truth.float()), truth.tolist())
     fresh = made_readings(truth.float(), seed=1)
     scores = fitted.score(fresh)
     assert ((scores > 0) == truth).float().mean() > 0.95
-    assert fitted.score(made_readings(truth.float())).std() == pytest.approx(1, abs=0.4)  # in spreads
+    assert fitted.score(made_readings(truth.float())).std() == pytest.approx(1, abs=0.4)  # in standard deviations
     assert fitted.direction[2] > 3 * fitted.direction[[0, 1, 3]].abs().max()  # the first prompt's mean
     assert fitted.direction[6 + 4] > 3 * fitted.direction[[6, 7, 8, 9, 11]].abs().max()  # the second's last
 
 
-def test_the_probe_takes_the_answers_too():
-    """With no direction the score is the answers alone, each about its zero and in its spread."""
+def test_the_probes_score_includes_the_answers():
+    """With a zero direction the score is the answers alone, centred at their zeros and divided by their spreads."""
     truth = torch.arange(400) % 2 == 0
     fitted = train_probe.fit(made_readings(truth.float()), truth.tolist())
-    deaf = probe.Probe(torch.zeros(12), torch.tensor(0.0), fitted.zeros, fitted.spreads)
+    blind = probe.Probe(torch.zeros(12), torch.tensor(0.0), fitted.zeros, fitted.spreads)
     asked = few_shot.Readings(
         torch.tensor([[7.0, 11.0, 9.0], [-3.0, -1.0, -2.0]]), torch.zeros(2, 3, 6), torch.zeros(2, 3, 6)
     )
-    assert deaf.zeros.tolist() == [7.0, -3.0]
-    down, up, _ = deaf.score(asked).tolist()
+    assert blind.zeros.tolist() == [7.0, -3.0]
+    down, up, _ = blind.score(asked).tolist()
     assert down == pytest.approx(0) and up == pytest.approx(
         0.25 * (4 / fitted.spreads[0] + 2 / fitted.spreads[1]).item()
     )
 
 
-def test_sentences_that_are_trained_on(monkeypatch):
+def test_training_sentences_come_from_reviews_and_are_long_enough(monkeypatch):
     made = [
         {"tone": "positive", "text": "We liked it a lot. Great!\nThe staff was kind to all of us."},
         {"tone": "negative", "text": "I would not go there again."},
@@ -208,12 +208,12 @@ def test_sentences_that_are_trained_on(monkeypatch):
     assert positive == [True, True, False]
 
 
-def test_the_probe_in_the_repo_is_smollm2s():
+def test_the_stored_probe_has_smollm2s_width():
     found = probe.load()
     assert found.direction.shape == (2 * 576,) and found.zeros.shape == found.spreads.shape == (2,)
 
 
 @pytest.mark.slow
-def test_the_judge_hears_praise_and_blame(smollm2):
+def test_the_judge_separates_praise_from_blame(smollm2):
     scores = sentiment.judge([*PRAISE, *BLAME], smollm2)
     assert (scores[:3] > 0).all() and (scores[3:] < 0).all(), scores

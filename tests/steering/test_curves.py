@@ -1,4 +1,4 @@
-"""Dose-response curves on the tiny model, whose mood steering turns; and the controls beside them."""
+"""Coefficient curves and controls on the tiny model, in which steering flips the sentiment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEW = 8
 
 
 def mood_vectors(model) -> torch.Tensor:
-    """The original recipe: mean residual of positive sentences minus that of negative ones, at each layer."""
+    """Return the original recipe's vectors: mean residual of positive minus that of negative sentences, per layer."""
     names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)]
 
     def mean(sentences):
@@ -53,21 +53,21 @@ def curve(tiny_model, vectors):
 
 
 def praise(model, vectors, coefficient) -> float:
-    """Probability of a word of praise behind the prompts."""
+    """Return the probability of a word of praise after the prompts."""
     ids = model.tokenizer.convert_tokens_to_ids(["Ġ" + word for word in tiny.GOOD])
     fwd_hooks = make_hooks(vectors, coefficient)
     runs = [model.run_with_hooks(model.to_tokens(p), fwd_hooks=fwd_hooks)[0, -1] for p in tiny.PROMPTS]
     return torch.stack(runs).softmax(-1)[:, ids].sum(-1).mean().item()
 
 
-def test_the_original_recipe_turns_the_mood(tiny_model, vectors):
-    """±1 at all layers moves the probability of praise, each way, and ±4 makes it all of it."""
+def test_the_original_recipe_flips_the_sentiment(tiny_model, vectors):
+    """At all layers, ±1 shifts the probability of praise both ways, and ±4 takes it above 0.9 or below 0.1."""
     down, plain, up = (praise(tiny_model, vectors, coefficient) for coefficient in (-1, 0, 1))
     assert 0.4 < plain < 0.6 and up > plain + 0.1 and down < plain - 0.1
     assert praise(tiny_model, vectors, 4) > 0.9 and praise(tiny_model, vectors, -4) < 0.1
 
 
-def test_the_curve_follows_the_dose(curve):
+def test_the_positive_share_rises_with_the_coefficient(curve):
     assert [point.coefficient for point in curve.points] == [-4, -1, 0, 1, 4] and curve.layers is None
     shares = [point.positive for point in curve.points]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
@@ -79,8 +79,8 @@ def test_the_curve_follows_the_dose(curve):
     assert all(point.judge is None and point.judge_positive is None for point in curve.points)
 
 
-def test_a_random_direction_does_less(tiny_model, vectors):
-    """In probabilities: this model is so undecided that the greedy word turns at a touch."""
+def test_a_random_direction_has_less_effect(tiny_model, vectors):
+    """Compare probabilities: in this model tiny changes already flip the greedy word."""
 
     def moved(vectors):
         return abs(praise(tiny_model, vectors, 1) - praise(tiny_model, vectors, -1))
@@ -89,7 +89,7 @@ def test_a_random_direction_does_less(tiny_model, vectors):
     assert sum(controls) / len(controls) < moved(vectors) / 2
 
 
-def test_only_the_layers_that_are_asked_for(tiny_model, vectors):
+def test_only_the_given_layers_are_steered(tiny_model, vectors):
     seen = []
 
     def watching(vectors, coefficient, layers=None):
@@ -99,14 +99,14 @@ def test_only_the_layers_that_are_asked_for(tiny_model, vectors):
     found = steering.sweep_coefficients(
         tiny_model, watching, vectors, ["the food was"], (2,), layers=range(1, 2), max_new_tokens=2, with_judge=False
     )
-    assert seen == [(2.0, [1])] and found.layers == (1,)  # 0 is the model as it is: no hooks are asked for
+    assert seen == [(2.0, [1])] and found.layers == (1,)  # no hooks for coefficient 0, the unsteered model
     steering.sweep_coefficients(
         tiny_model, watching, vectors, ["the food was"], (2,), max_new_tokens=2, with_judge=False
     )
     assert seen[-1] == (2.0, None)
 
 
-def test_the_judge_hears_prompt_and_continuation(tiny_model, vectors, monkeypatch):
+def test_the_judge_reads_prompt_and_completion(tiny_model, vectors, monkeypatch):
     heard = []
 
     def judge(texts, model, progress):
@@ -131,7 +131,7 @@ def completion(text="x", *logprobs):
     return Completion("p", text, tuple(range(len(logprobs))), logprobs)
 
 
-def test_scores_are_of_the_new_text_alone():
+def test_scores_ignore_the_prompt():
     row = [
         Completion("a horrible, awful day:", " great", (1,), (-1.0,)),
         completion(" awful", -3.0, -2.0),
@@ -144,7 +144,7 @@ def test_scores_are_of_the_new_text_alone():
     assert point.is_positive == (True, False, False, False)
 
 
-def test_perplexity_weighs_tokens_not_texts():
+def test_perplexity_weights_tokens_equally():
     assert steering.perplexity([completion("", -1.0, -1.0, -1.0), completion("", -5.0)]) == pytest.approx(math.exp(2))
     assert math.isnan(steering.perplexity([completion("")]))
 
@@ -153,12 +153,12 @@ def point(coefficient, positive, perplexity):
     return Point(coefficient, positive, 1 - positive, 0.0, None, None, perplexity, ())
 
 
-def test_shift_and_fluency():
+def test_shift_and_perplexity_ratio():
     curve = Curve((point(-0.2, 0.1, 8.0), point(0.0, 0.5, 4.0), point(0.1 + 0.1, 0.9, 6.0)))
     assert curve.shift(0.2) == pytest.approx(0.8)
-    assert curve.fluency(0.2) == curve.fluency(-0.2) == 2.0  # the worse side counts
+    assert curve.fluency(0.2) == curve.fluency(-0.2) == 2.0  # the higher perplexity counts
     assert curve.at(0.2) is curve.points[2]
-    with pytest.raises(SteeringError, match=r"no coefficient \+0\.3; it has -0\.2, \+0, \+0\.2"):
+    with pytest.raises(SteeringError, match=r"no coefficient \+0\.3\. Choose one of -0\.2, \+0, \+0\.2"):
         curve.at(0.3)
     assert "completions" not in curve.points[0].figures() and curve.points[0].figures()["perplexity"] == 8.0
 
@@ -167,10 +167,10 @@ def toned(coefficient, tones):
     return Point(coefficient, 0.0, 0.0, 0.0, None, None, 4.0, (), tuple(tones))
 
 
-def test_intervals_pair_each_prompt_with_itself():
-    """Twenty prompts of which ten are positive anyway: unpaired, the shift's interval would reach below 0."""
+def test_shift_intervals_pair_each_prompt_with_itself():
+    """Ten of twenty prompts are positive at both coefficients: an unpaired interval would reach below 0."""
     down = [0.9] * 10 + [-0.9] * 10
-    up = [0.9] * 14 + [-0.9] * 6  # four of twenty moved
+    up = [0.9] * 14 + [-0.9] * 6  # four of twenty change
     curve = Curve((toned(-0.2, down), toned(0.2, up)))
     low, high = curve.shift_interval(0.2)
     assert 0.0 < low < 0.2 < high < 0.45
@@ -194,18 +194,18 @@ def test_the_interval_narrows_with_more_prompts():
     assert all(map(math.isnan, toned(0.2, []).positive_interval))
 
 
-def test_wrong_way():
+def test_wrong_way_counts_prompts_less_positive_at_plus_c():
     curve = Curve((toned(-0.2, (0.1, 0.5, -0.5, 0.3)), toned(0.2, (0.2, 0.4, 0.0, 0.3))))
-    assert curve.wrong_way(0.2) == 0.25 and curve.wrong_way(-0.2) == 0.5  # a tie is no way at all
+    assert curve.wrong_way(0.2) == 0.25 and curve.wrong_way(-0.2) == 0.5  # a tie doesn't count
     assert math.isnan(Curve((toned(-0.2, ()), toned(0.2, ()))).wrong_way(0.2))
 
 
-def test_figures_hold_the_interval_and_no_texts():
+def test_figures_include_the_interval_but_no_texts():
     figures = toned(0.2, [0.9, -0.9]).figures()
     assert "tones" not in figures and "completions" not in figures and figures["positive_interval"] == (0.0, 1.0)
 
 
-def test_relative_norms():
+def test_relative_norms_ignore_the_coefficients_sign():
     vectors, norms = torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([10.0, 4.0])
     assert steering.relative_norms(vectors, norms, -0.2).tolist() == pytest.approx([0.1, 0.05])
 
@@ -213,7 +213,7 @@ def test_relative_norms():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (torch.zeros(3, 64), r"\[3, 64\].*\[2, 64\] is needed"),
+        (torch.zeros(3, 64), r"\[3, 64\].*shape \[2, 64\]"),
         (torch.zeros(64), r"\[64\]"),
         ([torch.zeros(64)] * 2, "are list.*torch.stack"),
         (torch.zeros(2, 64, device="meta"), "are on meta, the model on cpu"),
@@ -221,24 +221,24 @@ def test_relative_norms():
         (torch.full((2, 64), math.inf), "NaN or infinity"),
     ],
 )
-def test_vectors_that_cannot_be(tiny_model, wrong, words):
+def test_bad_vectors_are_rejected_before_anything_runs(tiny_model, wrong, words):
     with pytest.raises(SteeringError, match=words):
         sweeps.check_vectors(tiny_model, wrong)
     with pytest.raises(SteeringError, match=words):
         steering.sweep_coefficients(
-            tiny_model, lambda *_: pytest.fail("hooks were asked for"), wrong, ["the food"], (1,)
+            tiny_model, lambda *_: pytest.fail("make_hooks was called"), wrong, ["the food"], (1,)
         )
 
 
-def test_layers_that_are_not_there(tiny_model):
+def test_layers_out_of_range_are_rejected(tiny_model):
     sweeps.check_vectors(tiny_model, torch.zeros(2, 64), [0, 1])
     for layer in (2, -1, 0.5, "1"):
-        with pytest.raises(SteeringError, match=f"Layer {layer!r} isn't there.*0 to 1"):
+        with pytest.raises(SteeringError, match=f"Layer {layer!r} doesn't exist.*0 to 1"):
             sweeps.check_vectors(tiny_model, torch.zeros(2, 64), [layer])
 
 
 @pytest.mark.parametrize("coefficient", ["0.2", None, math.nan, math.inf, True, [0.1]])
-def test_a_coefficient_that_is_no_number(tiny_model, coefficient):
+def test_coefficients_must_be_finite_numbers(tiny_model, coefficient):
     with pytest.raises(SteeringError, match="isn't a finite number"):
         steering.sweep_coefficients(
             tiny_model, make_hooks, torch.zeros(2, 64), ["the food"], (0.1, coefficient), with_judge=False

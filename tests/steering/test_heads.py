@@ -1,4 +1,4 @@
-"""The baseline of single heads: a push of the norm that is asked for, at the last position, through one head alone."""
+"""The single-head baseline: one head adds a vector of the given norm at the last position."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def vectors(model):
 
 
 @torch.no_grad()
-def residual(model, layer: int, fwd_hooks=()) -> torch.Tensor:
-    """What lies in the residual stream behind the attention of ``layer``."""
-    found = {}
+def attention_out(model, layer: int, fwd_hooks=()) -> torch.Tensor:
+    """Return the attention output of ``layer``."""
+    captured = {}
 
     def keep(value, hook):
-        found["x"] = value.clone()
+        captured["x"] = value.clone()
         return value
 
     model.run_with_hooks(model.to_tokens(TEXT), fwd_hooks=[*fwd_hooks, (f"blocks.{layer}.hook_attn_out", keep)])
-    return found["x"][0]
+    return captured["x"][0]
 
 
-def test_differences_by_hand(model, vectors):
+def test_head_differences_equal_direct_means(model, vectors):
     name = "blocks.1.attn.hook_z"
     sums = []
     for sentences in (tiny.POSITIVE, tiny.NEGATIVE):
@@ -46,9 +46,9 @@ def test_differences_by_hand(model, vectors):
 
 @pytest.mark.parametrize("norm", [2.5, -2.5])
 @pytest.mark.parametrize("head", [(0, 1), (1, 3)])
-def test_writes_the_norm_at_the_last_position(model, vectors, head, norm):
-    plain = residual(model, head[0])
-    change = residual(model, head[0], heads.head_hooks(model, vectors, head, norm)) - plain
+def test_hooks_add_the_given_norm_at_the_last_position_only(model, vectors, head, norm):
+    plain = attention_out(model, head[0])
+    change = attention_out(model, head[0], heads.head_hooks(model, vectors, head, norm)) - plain
     assert change[-1].norm().item() == pytest.approx(2.5, rel=1e-3)
     assert change[:-1].abs().max() == 0
     direction = vectors[head] @ model.W_O[head[0], head[1]]
@@ -57,7 +57,7 @@ def test_writes_the_norm_at_the_last_position(model, vectors, head, norm):
     )
 
 
-def test_written_norms_and_largest(model, vectors):
+def test_written_norms_and_largest_heads(model, vectors):
     norms = heads.written_norms(model, vectors)
     expected = torch.stack(
         [torch.stack([(vectors[i, j] @ model.W_O[i, j]).norm() for j in range(4)]) for i in range(len(norms))]
@@ -68,17 +68,17 @@ def test_written_norms_and_largest(model, vectors):
     assert len(heads.largest_heads(model, vectors, 99)) == norms.numel()
 
 
-def test_try_heads(tiny_model):
+def test_try_heads_steers_one_head_at_a_time(tiny_model):
     vectors = heads.head_differences(tiny_model, tiny.POSITIVE, tiny.NEGATIVE)
     norms = {(1, 0): 20.0, (0, 2): 10.0, (1, 3): 20.0}
     found = heads.try_heads(tiny_model, vectors, norms, tiny.PROMPTS, max_new_tokens=6)
     assert list(found) == list(norms)
     assert all([point.coefficient for point in found[head].points] == [-norm, 0, norm] for head, norm in norms.items())
-    for head, norm in norms.items():  # in one batch or alone
+    for head, norm in norms.items():  # the same in one batch or alone
         alone = heads.try_heads(tiny_model, vectors, {head: norm}, tiny.PROMPTS, max_new_tokens=6)[head]
         assert [c.token_ids for p in alone.points for c in p.completions] == [
             c.token_ids for p in found[head].points for c in p.completions
         ]
-    turned = heads.try_heads(tiny_model, -vectors, norms, tiny.PROMPTS, max_new_tokens=6)
+    flipped = heads.try_heads(tiny_model, -vectors, norms, tiny.PROMPTS, max_new_tokens=6)
     shifts = {head: found[head].shift(norm) for head, norm in norms.items()}
-    assert any(shifts.values()) and all(turned[head].shift(norms[head]) == -shift for head, shift in shifts.items())
+    assert any(shifts.values()) and all(flipped[head].shift(norms[head]) == -shift for head, shift in shifts.items())

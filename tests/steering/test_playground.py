@@ -1,4 +1,4 @@
-"""The playground without a browser: what it writes, word by word, and what stays."""
+"""The playground without a browser: its output word by word, and the figure that stays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.steering.test_curves import make_hooks, mood_vectors
 
 
 class Shown:
-    """A display whose updates are kept."""
+    """A fake display that records its updates."""
 
     def __init__(self):
         self.updates = []
@@ -32,7 +32,7 @@ def playground(tiny_model):
     return found
 
 
-def test_three_columns_word_by_word_and_a_picture_at_the_end(playground, tiny_model):
+def test_three_columns_grow_word_by_word_and_end_as_a_figure(playground, tiny_model):
     playground.write()
     tables, picture = playground._shown.updates[:-1], playground._shown.updates[-1]
     assert len(tables) == 5 and hasattr(picture, "savefig")
@@ -40,27 +40,27 @@ def test_three_columns_word_by_word_and_a_picture_at_the_end(playground, tiny_mo
     expected = hooks.generate_many(tiny_model, ["the food was"], sets, 5)
     written = [rows[0] for rows in playground.completions.values()]
     assert [c.token_ids for c in written] == [row[0].token_ids for row in expected]
-    assert [title for title in playground.completions] == ["−3", "unsteered", "+3"]
+    assert list(playground.completions) == ["−3", "unsteered", "+3"]
     assert all(completion.text.strip() in tables[-1].data for completion in written)
-    assert written[0].text.strip() not in tables[0].data  # it grows
+    assert written[0].text.strip() not in tables[0].data  # the first table has only one token
 
 
-def test_layers_and_coefficient_write_anew(playground):
+def test_changing_layers_or_coefficient_writes_again(playground):
     playground.layers.value = (1, 1)
     assert playground.completions and playground._hook_sets(2.0)[0][0][0] == "blocks.1.hook_resid_pre"
     assert [len(hooks_) for hooks_ in playground._hook_sets(2.0)] == [1, 0, 1]
     before = len(playground._shown.updates)
     playground.coefficient.value = 1.0
-    assert len(playground._shown.updates) > before and list(playground.completions)[0] == "−1"
+    assert len(playground._shown.updates) > before and next(iter(playground.completions)) == "−1"
 
 
-def test_the_seed_counts_only_where_words_are_drawn(playground):
+def test_the_seed_only_matters_when_sampling(playground):
     assert playground._sampling() is None
     playground.greedy.value, playground.seed.value = False, 7
     assert playground._sampling() == Sampling(temperature=0.8, top_p=0.95, seed=7)
 
 
-def test_what_is_wrong_is_shown(playground):
+def test_errors_are_shown_and_the_last_completions_kept(playground):
     playground.write()
     kept = playground.completions
     playground.prompt.value = "  "
@@ -80,8 +80,8 @@ def test_colours_follow_vader():
         assert colour in _table(["c"], [Completion("p", text, (1,), (-1.0,))])
 
 
-def test_vectors_that_cannot_be(tiny_model):
-    with pytest.raises(SteeringError, match=r"\[2, 64\] is needed"):
+def test_bad_vectors_are_rejected(tiny_model):
+    with pytest.raises(SteeringError, match=r"pass one tensor of shape \[2, 64\]"):
         steering.Playground(tiny_model, make_hooks, torch.zeros(3, 64))
 
 

@@ -1,4 +1,4 @@
-"""Sweeps: what is kept, interrupts, comparisons, layer maps, diversity, tables."""
+"""Sweeps: cached settings, interrupts, comparisons, layer maps, diversity, tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def vectors(tiny_model):
 
 
 def counting():
-    """make_hooks, and the settings that it was asked for."""
+    """Return a make_hooks that records its calls, and the list of calls."""
     asked = []
 
     def watching(vectors, coefficient, layers=None):
@@ -37,7 +37,7 @@ def texts(rows):
     return [[completion.text for completion in row] for row in rows]
 
 
-def test_what_is_kept_isnt_computed_again(tiny_model, vectors):
+def test_kept_settings_are_not_computed_again(tiny_model, vectors):
     watching, asked = counting()
     settings, kept = [Setting(vectors, c) for c in (-2.0, 0.0, 2.0)], {}
     first = steering.sweep(tiny_model, watching, settings, PROMPTS, NEW, kept=kept)
@@ -48,11 +48,11 @@ def test_what_is_kept_isnt_computed_again(tiny_model, vectors):
 
 
 @pytest.mark.parametrize("change", ["vectors", "layers", "prompts", "new", "past", "function"])
-def test_kept_results_are_of_the_same_setting(tiny_model, vectors, change):
-    """Another vector, layer, prompt, length, past or function is another result."""
+def test_kept_results_are_only_used_for_the_same_setting(tiny_model, vectors, change):
+    """Changing vectors, layers, prompts, length, past or function computes a new result."""
     kept = {}
     steering.sweep(tiny_model, make_hooks, [Setting(vectors, 2.0)], PROMPTS, NEW, kept=kept)
-    watching, asked = counting()
+    watching, _ = counting()
     function = watching if change == "function" else make_hooks
     setting = Setting(-vectors if change == "vectors" else vectors, 2.0, (1,) if change == "layers" else None)
     prompts = PROMPTS[:2] if change == "prompts" else PROMPTS
@@ -62,7 +62,7 @@ def test_kept_results_are_of_the_same_setting(tiny_model, vectors, change):
     assert len(kept) == 2
 
 
-def test_an_interrupted_sweep_goes_on(tiny_model, vectors, monkeypatch):
+def test_an_interrupted_sweep_resumes(tiny_model, vectors, monkeypatch):
     monkeypatch.setattr("helpers.steering.sweeps.MAX_ROWS", 2 * len(PROMPTS))  # one setting at a time
     settings, kept, left = [Setting(vectors, c) for c in (-2.0, -1.0, 1.0, 2.0)], {}, [2]
 
@@ -75,16 +75,16 @@ def test_an_interrupted_sweep_goes_on(tiny_model, vectors, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         steering.sweep(tiny_model, interrupted, settings, PROMPTS, NEW, kept=kept)
     assert len(kept) == 2
-    left[0] = 2  # enough for what is missing, and no more
+    left[0] = 2  # exactly enough for the missing settings
     found = steering.sweep(tiny_model, interrupted, settings, PROMPTS, NEW, kept=kept)
     assert texts(found) == texts(steering.sweep(tiny_model, make_hooks, settings, PROMPTS, NEW))
 
 
-def test_compare_is_each_settings_own_curve(tiny_model, vectors):
+def test_compare_equals_a_sweep_of_each_setting_alone(tiny_model, vectors):
     settings = {
         "all": Setting(vectors, 3.0),
         "second layer": Setting(vectors, 5.0, (1,)),
-        "turned": Setting(vectors, -3.0),
+        "flipped": Setting(vectors, -3.0),
     }
     found = steering.compare(tiny_model, make_hooks, settings, PROMPTS, NEW)
     for name, setting in settings.items():
@@ -101,10 +101,10 @@ def test_compare_is_each_settings_own_curve(tiny_model, vectors):
         curve, c = found[name]
         assert c == setting.coefficient and curve.shift(c) == alone.shift(c) and curve.layers == setting.layers
         assert curve.fluency(c) == pytest.approx(alone.fluency(c), rel=1e-4)
-    assert found["turned"][0].shift(-3.0) == -found["all"][0].shift(3.0) != 0
+    assert found["flipped"][0].shift(-3.0) == -found["all"][0].shift(3.0) != 0
 
 
-def test_equal_push():
+def test_matched_coefficient_gives_equal_sizes():
     vectors, norms = torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]]), torch.tensor([10.0, 4.0, 1.0])
     assert steering.matched_coefficient(vectors, norms, [0], 1.0) == pytest.approx(2.0)  # 1 / (5 / 10)
     assert steering.matched_coefficient(vectors, norms, [0, 1], 0.3) == pytest.approx(0.4)  # 0.3 / (5/10 + 1/4)
@@ -112,7 +112,7 @@ def test_equal_push():
         steering.matched_coefficient(vectors, norms, [2], 1.0)
 
 
-def test_layer_map(tiny_model, vectors):
+def test_layer_map_equals_a_sweep_per_setting(tiny_model, vectors):
     norms, sets, sizes = torch.tensor([2.0, 4.0]), [[0], [0, 1], [1]], [1.0, 4.0]
     found = layer_maps.layer_map(tiny_model, make_hooks, vectors, norms, PROMPTS, sets, sizes, NEW)
     assert found.shift.shape == found.fluency.shape == (3, 2)
@@ -135,28 +135,28 @@ def made_curve(shift: float, fluency: float, c: float) -> Curve:
     return Curve((point(-c, 0.5 - shift / 2, 1.0), point(0.0, 0.5, 1.0), point(c, 0.5 + shift / 2, fluency)))
 
 
-def test_the_best_layers_are_fluent():
+def test_best_has_the_largest_shift_within_the_perplexity_ratio():
     figures = {(0,): [(0.9, 1.8), (0.4, 1.2)], (1,): [(0.6, 1.4), (0.6, 1.3)]}
     made = tuple(
         tuple(made_curve(*pair, c) for pair, c in zip(row, (1.0, 2.0), strict=True)) for row in figures.values()
     )
     found = layer_maps.LayerMap(tuple(figures), (0.3, 0.5), made, ((1.0, 2.0),) * 2)
-    assert found.best(1.5) == ((1,), 2.0)  # of equals the more fluent
+    assert found.best(1.5) == ((1,), 2.0)  # of equal shifts, the lower perplexity ratio
     assert found.best(2.0) == ((0,), 1.0)
-    assert found.best(1.0) == ((0,), 2.0)  # none is: the most fluent
+    assert found.best(1.0) == ((0,), 2.0)  # none qualifies: the lowest perplexity ratio
 
 
-def test_diversity():
+def test_diversity_is_the_share_of_distinct_bigrams():
     def point(*written):
         row = tuple(Completion("p", text, (1,), (-1.0,)) for text in written)
         return steering.score([row], [0.1], with_judge=False)[0]
 
     assert point("a b c", "d e").diversity == 1
-    assert point("a b", "A b").diversity == 0.5  # pairs of words over all texts, upper case or lower
+    assert point("a b", "A b").diversity == 0.5  # over all texts, ignoring case
     assert point("a b a b a").diversity == 0.5
 
 
-def test_table_and_figures(tiny_model, vectors):
+def test_table_shows_the_figures(tiny_model, vectors):
     found = steering.compare(tiny_model, make_hooks, {"all layers": Setting(vectors, 4.0)}, PROMPTS, NEW)
     curve, c = found["all layers"]
     figures = curves.figures(curve, c)
@@ -188,7 +188,7 @@ def test_table_and_figures(tiny_model, vectors):
         ),
         (
             lambda model, v: layer_maps.layer_map(model, make_hooks, v, torch.ones(2), PROMPTS, [[7]], [1.0]),
-            "Layer 7 isn't there",
+            "Layer 7 doesn't exist",
         ),
         (
             lambda model, v: steering.sweep(model, make_hooks, [Setting(v, float("nan"))], PROMPTS),
@@ -196,7 +196,7 @@ def test_table_and_figures(tiny_model, vectors):
         ),
     ],
 )
-def test_bad_input_is_one_sentence_before_anything_runs(tiny_model, vectors, monkeypatch, call, words):
-    monkeypatch.setattr(generation, "Decoder", lambda *_: pytest.fail("something ran"))
+def test_bad_input_is_rejected_before_anything_runs(tiny_model, vectors, monkeypatch, call, words):
+    monkeypatch.setattr(generation, "Decoder", lambda *_: pytest.fail("the model ran"))
     with pytest.raises(SteeringError, match=words):
         call(tiny_model, vectors)

@@ -1,4 +1,4 @@
-"""The corpus that smollm2 wrote: what is asked for, what is kept, how a stopped run goes on, and what lies in the repo."""
+"""The corpus that smollm2 wrote: requests, readability, resumed runs, packing, and the file in the repository."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SENTENCES = (
 GOOD = " ".join(SENTENCES)
 
 
-# What is readable -----------------------------------------------------------------------------------
+# Readability ----------------------------------------------------------------------------------------
 
 
 def test_plain_english_is_readable():
@@ -48,36 +48,36 @@ def test_plain_english_is_readable():
         (GOOD + (" " + SENTENCES[0]) * 4, "loop"),
         (" ".join(["very"] * 15) + " " + GOOD, "loop"),
         (" ".join(f"El río número {i} nace en las montañas y corre hacia el mar." for i in range(9)), "loop"),
-        ("Der Fluss entspringt im Norden der Stadt, wo Kinder gern spielen, bevor Regen kommt und Wasser steigt. Brücken "
-         "verbinden beide Ufer, seit Bürger Steine sammelten. Danach zogen viele Leute fort, manche blieben, andere kehrten "
-         "heim, bauten Mühlen sowie Schulen, pflanzten Bäume.", "language"),
+        ("Der Fluss entspringt im Norden der Stadt, wo Kinder gern spielen, bevor Regen kommt und Wasser steigt. "
+         "Brücken verbinden beide Ufer, seit Bürger Steine sammelten. Danach zogen viele Leute fort, manche blieben, "
+         "andere kehrten heim, bauten Mühlen sowie Schulen, pflanzten Bäume.", "language"),
         (GOOD + " река течёт", "language"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(text, why):
+def test_unreadable_text_is_reported_with_its_reason(text, why):
     assert readable.why_unreadable(text) == why
 
 
-def test_repeated():
+def test_repeated_is_the_share_of_repeated_ngrams():
     assert readable.repeated("a b c d".split()) == 0
     assert readable.repeated("a b c d a b c d".split()) == pytest.approx(1 / 5)
     assert readable.repeated(["a"] * 13) == pytest.approx(0.9)
     assert readable.repeated([]) == readable.repeated(["a"]) <= 1
 
 
-def test_whole_sentences():
+def test_whole_sentences_drops_an_unfinished_one():
     assert readable.whole_sentences('One.  Two!\n\n \n "Three?" and then') == 'One. Two!\n"Three?"'
     assert readable.whole_sentences("It cost 3.50 and") == ""
     assert readable.whole_sentences("") == ""
 
 
-# What is asked for ----------------------------------------------------------------------------------
+# Requests -------------------------------------------------------------------------------------------
 
 
-def test_requests_are_the_same_everywhere():
+def test_requests_are_reproducible():
     assert [request(0, i) for i in range(300)] == [request(0, i) for i in range(300)]
     assert request(0, 5) != request(0, 6) and request(0, 5) != request(1, 5)
-    # A fixed point: with other requests `python -m tools.corpus.write` would no longer make the corpus in the repo.
+    # If requests change, `python -m tools.corpus.write` no longer makes the corpus in the repository.
     assert request(0, 0) == Request(
         genre="news", topic="a snowstorm", tone=None,
         ask="Write a newspaper report about a snowstorm in Stockholm in October 1932. Quote two people.",
@@ -85,7 +85,7 @@ def test_requests_are_the_same_everywhere():
     )  # fmt: skip
 
 
-def test_requests_are_filled_in_and_varied():
+def test_requests_have_no_empty_slots_and_vary():
     made = [request(0, i) for i in range(1500)]
     assert {r.genre for r in made} == {genre.name for genre in GENRES}
     assert not any(c in r.ask + r.opening for r in made for c in "{}")
@@ -95,12 +95,12 @@ def test_requests_are_filled_in_and_varied():
     assert {r.tone for r in made if "review" not in r.genre} == {None}
 
 
-# Sampling, stopped and started again ----------------------------------------------------------------
+# Sampling, stopped and resumed ----------------------------------------------------------------------
 
 
 @pytest.fixture
 def fake(monkeypatch):
-    """No model: each batch is told by its seed and start. Says which batches were written."""
+    """Replace the model: each document names its seed and index. Return the starts of the batches written."""
     starts = []
 
     def batch(model, tokenizer, seed, start):
@@ -125,7 +125,7 @@ def fake(monkeypatch):
     return starts
 
 
-def test_a_stopped_run_goes_on(fake, tmp_path):
+def test_a_stopped_run_resumes(fake, tmp_path):
     whole, raw = tmp_path / "whole.jsonl", tmp_path / "deep" / "raw.jsonl"
     write.sample(whole, 150, seed=3)
     assert len(whole.read_text().splitlines()) == 192 and fake == [0, 64, 128]  # whole batches
@@ -154,7 +154,7 @@ def record(text, tone=None):
 
 @pytest.fixture
 def raw(tmp_path, monkeypatch):
-    """Two good documents, two bad, and four reviews, of which the judge hears one otherwise than it was asked for."""
+    """Write two good documents, two bad ones, and six reviews; the judge disagrees with the tone of two."""
     monkeypatch.setattr("helpers.sentiment.llm_judge.judge_model", lambda: None)
     monkeypatch.setattr(
         "helpers.sentiment.llm_judge.asked",
@@ -171,7 +171,7 @@ def raw(tmp_path, monkeypatch):
     return path
 
 
-def test_keep(raw, tmp_path):
+def test_keep_drops_unreadable_documents_and_wrong_tones(raw, tmp_path):
     packed = tmp_path / "packed.jsonl.gz"
     counts = write.keep(raw, packed)
     kept = [json.loads(line) for line in gzip.decompress(packed.read_bytes()).decode().splitlines()]
@@ -189,13 +189,13 @@ def test_the_same_text_packs_to_the_same_bytes(raw, tmp_path, monkeypatch):
     assert (tmp_path / "one.gz").read_bytes() == (tmp_path / "other.gz").read_bytes()
 
 
-# What lies in the repo ------------------------------------------------------------------------------
+# The corpus in the repository -----------------------------------------------------------------------
 
-there = pytest.mark.skipif(not texts.WRITTEN.exists(), reason="written.jsonl.gz isn't there")
+there = pytest.mark.skipif(not texts.WRITTEN.exists(), reason="written.jsonl.gz is missing")
 
 
 @there
-def test_the_corpus():
+def test_the_corpus_is_readable_and_complete():
     found = data.documents()
     assert all(set(d) == {"genre", "topic", "tone", "text"} for d in found)
     assert len({d["text"] for d in found}) == len(found) > 1000
@@ -208,7 +208,7 @@ def test_the_corpus():
 
 
 @there
-def test_its_lines():
+def test_the_corpus_lines_are_its_documents_lines():
     found = data.lines("written")
     assert all(line.strip() for line in found) and found == data.lines()
     assert found[:3] == data.lines("written", 3)
@@ -216,6 +216,6 @@ def test_its_lines():
 
 
 @there
-def test_it_has_300_000_tokens(smollm2):
+def test_the_corpus_has_300_000_tokens(smollm2):
     ids = smollm2.tokenizer([d["text"] for d in data.documents()], add_special_tokens=False)["input_ids"]
     assert sum(map(len, ids)) >= 300_000

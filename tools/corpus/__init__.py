@@ -1,1 +1,1 @@
-"""How `helpers/data/written.jsonl.gz` was written: by smollm2, asked for one document after the other."""
+"""Generate `helpers/data/written.jsonl.gz`: request documents from smollm2 and keep the readable ones."""

@@ -1,7 +1,7 @@
-"""What smollm2 is asked to write: genres, topics, and the first words put into its mouth.
+"""The requests to smollm2: genres, topics, and the first words of each document.
 
-A 135M model left to begin by itself often opens with a title, a list or an apology. Given the first
-words of a document it stays in the genre, so every prompt comes with an opening.
+A 135M model often starts with a title, a list or an apology. Given the first words it stays in the genre,
+so every request includes an opening.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ LETTERS = (
 
 @dataclass(frozen=True)
 class Genre:
-    """A kind of document: what is asked, how it opens, and for reviews how it judges (``tone``)."""
+    """A kind of document: its request, its openings, and for reviews their ``tone``."""
 
     name: str
     ask: str
     openings: tuple[str, ...]
     topics: list[str]
     tone: str | None = None
-    share: int = 1  # how often it is drawn, relative to the others
+    share: int = 1  # relative frequency
 
 
 def _reviews(kind: str, ask: str, topics: list[str], positive: tuple[str, ...], negative: tuple[str, ...]):
@@ -95,7 +95,8 @@ def _reviews(kind: str, ask: str, topics: list[str], positive: tuple[str, ...], 
 
 GENRES: tuple[Genre, ...] = (
     Genre("encyclopaedia article", "Write an encyclopaedia article about {topic}, with dates, numbers and places.",
-          ("{Topic} are", "{Topic} have been known since", "The history of {topic} begins in", "{Topic}, first described in"),
+          ("{Topic} are", "{Topic} have been known since", "The history of {topic} begins in",
+           "{Topic}, first described in"),
           THINGS, share=4),
     Genre("history", "Write the history of {topic} in {place}, with years and names.",
           ("The history of {topic} in {place} begins in {year}, when", "In {month} {year}, {name}",
@@ -104,14 +105,17 @@ GENRES: tuple[Genre, ...] = (
           ("{name} was born in {place} on {month} {number}, {year}, and", "{name} (born in {year} in {place}) was"),
           PEOPLE, share=3),
     *_reviews("film", "a film about {topic}", STORIES,
-              ("I saw this film about {topic} last {day}, and I loved", "What a wonderful film! {name}", "This film is"),
-              ("I saw this film about {topic} last {day}, and I hated", "What a waste of time! {name}", "This film is")),
+              ("I saw this film about {topic} last {day}, and I loved", "What a wonderful film! {name}",
+               "This film is"),
+              ("I saw this film about {topic} last {day}, and I hated", "What a waste of time! {name}",
+               "This film is")),
     *_reviews("food", "{topic} in {place}", FOODS,
               ("We had dinner here last {day} and", "The best meal of my life! My {family}", "My {family} and I"),
               ("We had dinner here last {day} and", "The worst meal of my life! My {family}", "My {family} and I")),
     *_reviews("product", "{topic}", PRODUCTS,
               ("I bought this for my {family} in {month}, and", "I love it! After {number} weeks", "The {colour} one"),
-              ("I bought this for my {family} in {month}, and", "Don't buy it! After {number} weeks", "The {colour} one")),
+              ("I bought this for my {family} in {month}, and", "Don't buy it! After {number} weeks",
+               "The {colour} one")),
     Genre("news", "Write a newspaper report about {topic} in {place} in {month} {year}. Quote two people.",
           ("{PLACE}, {day}, {month} {day_number}, {year} - The", "{PLACE} - At least {number} people",
            'On {day} morning, {name}, {number} years in office, said: "'), EVENTS, share=4),
@@ -119,15 +123,18 @@ GENRES: tuple[Genre, ...] = (
           ("Dear {Family},\n\nI am writing to you because", "Dear {other},\n\nIt is {day} night and",
            "My dear {family},\n\nSince {month} we have"), LETTERS, share=2),
     Genre("recipe", "Write a recipe for {topic} for {number} people, with ingredients and steps.",
-          ("This recipe for {topic} serves {number} people.\n\nIngredients:\n", "My {family}'s {topic}\n\nYou will need"),
+          ("This recipe for {topic} serves {number} people.\n\nIngredients:\n",
+           "My {family}'s {topic}\n\nYou will need"),
           DISHES, share=2),
     Genre("instructions", "Explain step by step how to {topic}.",
           ("To {topic}, you will need", "Anybody can {topic}. First,", "1. Before you {topic},"), TASKS, share=2),
     Genre("story", "Write a short story about {topic} with a character named {name} in {place}.",
-          ("It was a cold morning in {month} when {name}", '"You must not go," said {name}. "', "{name} had never seen"),
+          ("It was a cold morning in {month} when {name}", '"You must not go," said {name}. "',
+           "{name} had never seen"),
           STORIES, share=4),
     Genre("diary", "Write a diary entry of {topic} on a {day} in {month}.",
-          ("{day}, {month} {day_number}.\n\nToday I", "{month} {day_number}, {year}\n\nMy {family} and I"), PEOPLE, share=2),
+          ("{day}, {month} {day_number}.\n\nToday I", "{month} {day_number}, {year}\n\nMy {family} and I"),
+          PEOPLE, share=2),
     Genre("interview", "Write an interview with {topic}, with questions and answers.",
           ("Question: When did you decide to become {topic}?\nAnswer: I", "Q: Were you ever afraid?\nA: Not"),
           PEOPLE, share=2),
@@ -140,7 +147,7 @@ GENRES: tuple[Genre, ...] = (
 
 @dataclass(frozen=True)
 class Request:
-    """One document to be written."""
+    """The request for one document."""
 
     genre: str
     topic: str
@@ -150,7 +157,7 @@ class Request:
 
 
 def request(seed: int, index: int) -> Request:
-    """The ``index``-th document of a corpus; the same seed gives the same request on every machine."""
+    """Return the request for document ``index``; the same seed gives the same request on every machine."""
     draw = random.Random(f"{seed}:{index}")
     genre = draw.choices(GENRES, weights=[genre.share for genre in GENRES])[0]
     topic = draw.choice(genre.topics)

@@ -1,4 +1,4 @@
-"""What makes a written document fit to keep: whole sentences, no loops, English, nothing about being an assistant."""
+"""Which documents to keep: whole sentences, no loops, English, no mention of being an assistant."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_WORDS = 40
 
 
 def whole_sentences(text: str) -> str:
-    """The text up to its last sentence end, blank lines and spaces in excess taken out; '' where there is none."""
+    """Return the text up to its last sentence end, without blank lines and extra spaces; '' without a sentence."""
     ends = [match.end() for match in SENTENCE_END.finditer(text)]
     if not ends:
         return ""
@@ -31,7 +31,7 @@ def whole_sentences(text: str) -> str:
 
 
 def why_unreadable(text: str) -> str | None:
-    """What is wrong with a document, or None: ``short``, ``loop``, ``language``, ``assistant``, ``placeholder``."""
+    """Return ``short``, ``assistant``, ``placeholder``, ``loop`` or ``language``; None if the text is readable."""
     words = re.findall(r"[^\W\d_]+", text.lower())
     if len(words) < MIN_WORDS:
         return "short"
@@ -48,6 +48,6 @@ def why_unreadable(text: str) -> str | None:
 
 
 def repeated(words: list[str], n: int = 4) -> float:
-    """Share of n-grams that stood in the text before."""
+    """Return the share of n-grams that occur earlier in the text."""
     grams = list(zip(*(words[i:] for i in range(n)), strict=False))
     return 1 - len(set(grams)) / max(1, len(grams))

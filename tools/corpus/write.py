@@ -1,8 +1,8 @@
 """Have smollm2 write the corpus: ``python -m tools.corpus.write``.
 
-Two stages. `sample` has documents written into a plain JSON-lines file and can be stopped and started
-again at will: every batch has a seed of its own. `keep` reads that file and packs what is readable
-into ``written.jsonl.gz``, the corpus that the notebooks read; a review's tone must be what the judge hears.
+There are two stages. `sample` writes documents to a JSON-lines file; it can be stopped and resumed because each
+batch has its own seed. `keep` packs the readable documents into ``written.jsonl.gz``, the corpus that the notebooks
+read. It drops reviews if the judge disagrees with their tone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SAMPLING = {"do_sample": True, "temperature": 0.8, "top_p": 0.95, "repetition_pe
 
 
 def sample(raw: Path, documents: int, seed: int) -> None:
-    """Append documents to ``raw`` until it has ``documents`` of them, rounded up to whole batches."""
+    """Append documents to ``raw`` until it holds ``documents`` of them, rounded up to whole batches."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from helpers.models.smollm2 import smollm2_folder
@@ -48,10 +48,10 @@ def sample(raw: Path, documents: int, seed: int) -> None:
 
 
 def _whole_batches(raw: Path) -> int:
-    """Documents already there; a batch that a stop cut in two is taken off, since its seed writes it whole."""
+    """Remove an incomplete batch from ``raw``, to be sampled again, and return the number of documents left."""
     if not raw.exists():
         return 0
-    lines = raw.read_text(encoding="utf-8").split("\n")[:-1]  # behind the last line end lies half a line or nothing
+    lines = raw.read_text(encoding="utf-8").split("\n")[:-1]  # drop an unfinished last line
     kept = len(lines) // BATCH * BATCH
     raw.write_text("".join(line + "\n" for line in lines[:kept]), encoding="utf-8")
     return kept
@@ -78,7 +78,7 @@ def _chat(tokenizer, r) -> str:
 
 
 def keep(raw: Path, packed: Path) -> Counter:
-    """Pack the readable documents of ``raw`` into ``packed`` and count what was kept and why others weren't."""
+    """Pack the readable documents of ``raw`` into ``packed``; return counts of kept ones and of each reason to drop."""
     records = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
     for record in records:
         record["text"] = whole_sentences(record["text"])
@@ -87,14 +87,18 @@ def keep(raw: Path, packed: Path) -> Counter:
     confirmed = _tone_confirmed(records)
     kept = [record for record, right in zip(records, confirmed.tolist(), strict=True) if right]
     body = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
-    # No name and no time in the header, so that the same text packs to the same bytes.
+    # Leave file name and time out of the header, so that the same text gives the same bytes.
     packed.write_bytes(gzip.compress(body.encode(), compresslevel=9, mtime=0))
     return Counter(why or "readable" for why in verdicts) + Counter(kept=len(kept), wrong_tone=int((~confirmed).sum()))
 
 
 def _tone_confirmed(records: list[dict]) -> Bool[Tensor, " n"]:
-    """False for a review whose tone isn't what was asked for; as many were asked for of each, so the median divides."""
-    from helpers.sentiment.llm_judge import asked, judge_model  # not the probe, which is trained on this very corpus
+    """Return False for reviews whose tone differs from the request.
+
+    The threshold is the median score, because equally many reviews of each tone were requested.
+    """
+    # Not the full judge: its probe is trained on this corpus.
+    from helpers.sentiment.llm_judge import asked, judge_model
 
     confirmed = torch.ones(len(records), dtype=torch.bool)
     reviews = [i for i, record in enumerate(records) if record["tone"]]
@@ -107,10 +111,19 @@ def _tone_confirmed(records: list[dict]) -> Bool[Tensor, " n"]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--raw", type=Path, default=Path("build/written.raw.jsonl"), help="where samples are kept")
-    parser.add_argument("--out", type=Path, default=WRITTEN, help="the packed corpus")
-    parser.add_argument("--documents", type=int, default=1856, help="how many to sample; about a second each")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--raw", type=Path, default=Path("build/written.raw.jsonl"), help="file with all samples (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=WRITTEN, help="the packed corpus (default: helpers/data/written.jsonl.gz)"
+    )
+    parser.add_argument(
+        "--documents",
+        type=int,
+        default=1856,
+        help="number of documents to sample, about a second each (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of requests and sampling (default: 0)")
     args = parser.parse_args()
     sample(args.raw, args.documents, args.seed)
     for what, count in keep(args.raw, args.out).most_common():
