@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,9 +30,7 @@ def _axes(width=7.0, height=3.4, columns=1, **kwargs):
     return figure, axes
 
 
-def coefficient_curve(
-    curve, controls: dict[str, object] | None = None, title: str = "sentiment of completions"
-) -> Figure:
+def coefficient_curve(curve, controls: dict[str, Any] | None = None, title: str = "sentiment of completions") -> Figure:
     """Draw the shares of positive and negative completions (left) and the perplexity ratio (right) by coefficient.
 
     The band is the 95% bootstrap interval of the positive share, over prompts. ``controls`` are further curves,
@@ -58,7 +57,7 @@ def coefficient_curve(
     return figure
 
 
-def layer_maps(maps: dict[str, object]) -> Figure:
+def layer_maps(maps: dict[str, Any]) -> Figure:
     """Draw the shift by first layer and size of the push, one heat map per :class:`~helpers.steering.LayerMap`.
 
     The size of the push is ‖c·v‖ / median residual norm, summed over the layers. The second number in each cell,
@@ -100,7 +99,7 @@ def completions(
             text = textwrap.wrap("… " + _plain(completion.text).lstrip(), width)[:4]
             lines = prompt + text
             for i, line in enumerate(lines[:5]):
-                style = {"color": PLAIN, "style": "italic"} if i < len(prompt) else {"color": "black"}
+                style: dict[str, Any] = {"color": PLAIN, "style": "italic"} if i < len(prompt) else {"color": "black"}
                 ax.text(x + 0.02, y + 0.62 + 0.175 * i, line, size=7.5, va="center", **style)
     ax.set(xlim=(0, len(titles)), ylim=(count + 0.5, 0))
     ax.axis("off")
@@ -144,7 +143,7 @@ def sinks(norms, is_sink, title: str = "") -> Figure:
     return figure
 
 
-def training(histories: dict[str, object]) -> Figure:
+def training(histories: dict[str, Any]) -> Figure:
     """Draw the batches' FVU and L0 during training, one line per run."""
     figure, (left, right) = _axes(10, 3.2, columns=2)
     line_styles = cycle(("-", "-", "--"))  # runs of equal k have the same L0 and would hide each other
@@ -157,7 +156,7 @@ def training(histories: dict[str, object]) -> Figure:
     return figure
 
 
-def density(densities: dict[str, object]) -> Figure:
+def density(densities: dict[str, Any]) -> Figure:
     """Draw histograms of how often latents fire; the legend states the share of dead latents."""
     figure, ax = _axes(7, 3.4)
     found = {name: np.asarray(values) for name, values in densities.items()}
@@ -172,7 +171,7 @@ def density(densities: dict[str, object]) -> Figure:
     return figure
 
 
-def frontier(curves: dict[str, Sequence], alone: dict[str, object]) -> Figure:
+def frontier(curves: dict[str, Sequence], alone: dict[str, Any]) -> Figure:
     """Draw FVU against L0; lower left is better.
 
     Args:

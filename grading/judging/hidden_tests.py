@@ -135,11 +135,19 @@ def difference(found: np.ndarray, expected: np.ndarray, name: str, tolerance: fl
     return f"{name}: {'all' if share > 0.99 else f'{share:.0%} of the'} numbers differ from the solution's"
 
 
+def list_of(answer: Words, name: str) -> list:
+    """Return the answer's list of that name."""
+    value = answer.get(name)
+    if not isinstance(value, list):
+        raise BadAnswer(f"{name} isn't a list")
+    return value
+
+
 def same_words(name: str) -> Compare:
     """Return a compare function that wants each text of the list ``name`` to equal the solution's."""
 
     def compare(answer: Words, expected: Words, facts) -> str:
-        found, wanted = answer.get(name), expected[name]
+        found, wanted = answer.get(name), list_of(expected, name)
         if not isinstance(found, list) or len(found) != len(wanted):
             raise BadAnswer(f"{name} isn't a list of {len(wanted)} texts")
         wrong = sum(a != b for a, b in zip(found, wanted, strict=True))

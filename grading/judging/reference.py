@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -52,6 +53,7 @@ def load_hidden_tests(masters: Path) -> ModuleType:
     name = f"hidden_tests_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     init = folder / "__init__.py"
     spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
+    assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # the package's own modules look for it there
     spec.loader.exec_module(module)
@@ -77,9 +79,12 @@ class Facts:
         self.hidden_tests = load_hidden_tests(self.masters)
         self.questions = (self.masters / "hidden_tests" / "questions.py").read_text(encoding="utf-8")
         self.record = json.loads((self.folder / "record.json").read_text(encoding="utf-8"))
+        self.prompts: list[str] = self.record["prompts"]
+        self.new_tokens: int = self.record["new_tokens"]
+        self.middle_name: str = self.record["middle_name"]
 
     @cached_property
-    def expected(self) -> dict[str, dict]:
+    def expected(self) -> dict[str, Any]:
         return pickle.loads((self.folder / "expected.pickle").read_bytes())  # safe: this module wrote it
 
     @cached_property
@@ -95,18 +100,6 @@ class Facts:
     @property
     def reference(self) -> dict:
         return self.expected["reference"]
-
-    @property
-    def prompts(self) -> list[str]:
-        return self.record["prompts"]
-
-    @property
-    def new_tokens(self) -> int:
-        return self.record["new_tokens"]
-
-    @property
-    def middle_name(self) -> str:
-        return self.record["middle_name"]
 
     def bundle(self, notebook: str) -> str:
         return str(self.folder / f"{notebook}.pt")
@@ -126,7 +119,9 @@ class Facts:
         return self._remembered[key]
 
 
-def given(which: str, hidden: np.ndarray) -> tuple[dict, bytes]:
+def given(which: str, hidden: np.ndarray | None) -> tuple[dict, bytes]:
+    if hidden is None:
+        return {}, b""
     n, d_in = hidden.shape
     sizes = {"d_in": d_in, "most": 64 * d_in}
     if which == "hidden":
@@ -210,7 +205,7 @@ def _make(masters: Path, out: Path) -> None:
     scope: dict = {"__name__": "question"}
     source = (masters / "hidden_tests" / "questions.py").read_text(encoding="utf-8")
     exec(compile(source, "questions.py", "exec"), scope)
-    expected: dict[str, dict] = {}
+    expected: dict[str, Any] = {}
     record: dict = {"bundles": {}}
     for path in find_masters(masters):
         book = read_master(path)

@@ -101,7 +101,8 @@ class Sandboxes:
 
     def __init__(self, facts: Facts, limits: Limits) -> None:
         self.facts, self.limits = facts, limits
-        self.cpu_seconds, self.session = 0.0, None
+        self.cpu_seconds = 0.0
+        self.session: Session | None = None
         self.until = time.monotonic() + limits.seconds
 
     def __enter__(self) -> Sandboxes:
@@ -201,7 +202,7 @@ def _note(submission: Submission, plan: Plan, errors: list[tuple[int, dict]], wa
     if plan.broken and plan.missing:
         return f"A cell can't be run: {plan.broken[0][1]}."
     in_answer = [error for index, error in errors if submission.names[index].binds & set(wanted)]
-    error = (in_answer or [error for _, error in errors] or [None])[0]
+    error = next(iter(in_answer or [error for _, error in errors]), None)
     return f"While your cells ran: {_in_words(error, submission)}" if error else ""
 
 

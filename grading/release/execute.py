@@ -94,7 +94,8 @@ def task_name(cell: NotebookNode) -> str:
 
 def describe_failure(name: str, book: NotebookNode, result: Execution, lines: int = 12) -> str:
     """Return which notebook and cell failed, with the last lines of the traceback."""
-    cell = book.cells[result.failed_cell]
+    number = result.failed_cell or 0
+    cell = book.cells[number]
     first = cell.source.strip().split("\n")[0]
     tail = "\n".join(result.error.rstrip().split("\n")[-lines:])
-    return f"{name}: cell {result.failed_cell + 1} ({task_name(cell)}, {first[:60]!r}) failed:\n{tail}"
+    return f"{name}: cell {number + 1} ({task_name(cell)}, {first[:60]!r}) failed:\n{tail}"

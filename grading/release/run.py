@@ -17,7 +17,7 @@ import argparse
 import json
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nbconvert import HTMLExporter
@@ -40,7 +40,7 @@ def run(masters: list[Path], out: Path) -> dict:
         ReleaseError: a master breaks a convention; then nothing is run.
     """
     books = {master.stem: build_solution(master) for master in masters}
-    started, clock = datetime.now(timezone.utc), time.perf_counter()
+    started, clock = datetime.now(UTC), time.perf_counter()
     surroundings = environment()
     notebooks = {}
     cells = sum(cell.cell_type == "code" for book in books.values() for cell in book.cells)

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -24,7 +25,7 @@ def summarise(book: NotebookNode, result: Execution) -> dict:
         role), ``error`` (last line of the traceback), and ``tasks``: by id ``points``, ``bonus``, ``written``,
         ``passed`` (None if nothing was judged), ``key``, ``figures``, ``seconds``.
     """
-    found = {
+    found: dict[str, dict[str, Any]] = {
         task.id: {"points": task.points, "bonus": task.bonus, "written": task.written}
         | {"passed": None, "key": "", "figures": {}, "seconds": 0.0}
         for task in tasks(book).values()

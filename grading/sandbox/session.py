@@ -41,12 +41,14 @@ class Session:
         self.limits, self.broken = limits, ""
         self.until = until or time.monotonic() + limits.seconds
         self._folder = tempfile.TemporaryDirectory(prefix="grade-") if not place.sandboxed else None
-        command, environment = isolation.command(place, limits, self._folder and self._folder.name)
+        command, environment = isolation.command(place, limits, self._folder.name if self._folder else None)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
             cwd=self._folder.name if self._folder else "/", start_new_session=True, bufsize=0,
         )  # fmt: skip
-        os.set_blocking(self._process.stdin.fileno(), False)
+        assert self._process.stdin and self._process.stdout
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        os.set_blocking(self._stdin.fileno(), False)
         self.cpu_seconds = 0.0
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -62,7 +64,7 @@ class Session:
         """Kill everything in the sandbox, wait for its end and delete its folder."""
         self._kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in (self._stdin, self._stdout):
             pipe.close()
         if self._folder:
             self._folder.cleanup()
@@ -95,7 +97,7 @@ class Session:
     def _send(self, command: dict, blob: bytes = b"") -> None:
         """Write a command; raise :class:`Broken` if the worker doesn't read it in time."""
         view = memoryview(worker.frame(command, blob))
-        until, pipe = min(self.until, time.monotonic() + self.limits.cell_seconds), self._process.stdin.fileno()
+        until, pipe = min(self.until, time.monotonic() + self.limits.cell_seconds), self._stdin.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_WRITE)
             while view:
@@ -121,7 +123,7 @@ class Session:
         return message, blob
 
     def _read(self, size: int, until: float) -> bytes:
-        parts, pipe = [], self._process.stdout.fileno()
+        parts, pipe = [], self._stdout.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
             while size:

@@ -152,14 +152,13 @@ def _root(node: ast.AST) -> Iterator[str]:
 def _objects(nodes: Sequence[ast.AST]) -> Iterator[str]:
     """Yield the names that are assigned an object that other cells may change in place."""
     for node in nodes:
-        targets = (
-            node.targets
-            if isinstance(node, ast.Assign)
-            else [node.target]
-            if isinstance(node, (ast.AnnAssign, ast.NamedExpr))
-            else []
-        )
-        if targets and node.value is not None and not _is_plain(node.value):
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign | ast.NamedExpr):
+            targets = [node.target]
+        else:
+            continue
+        if node.value is not None and not _is_plain(node.value):
             yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
 
 

@@ -195,7 +195,8 @@ def _sentences(text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]
 
 
 def _ends_sentence(text: str, start: int, end: int) -> bool:
-    follows = _GAP.match(text, end).end()
+    gap = _GAP.match(text, end)
+    follows = gap.end() if gap else end
     if follows == len(text) or text[follows] == "\n":
         return True
     if _LIST_MARK.search(text, max(0, start - 8), start):  # "2." in "Wash it. 2. Cook it."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -87,11 +88,12 @@ def _read_after(model, prompt: str, texts: Sequence[str], layer: int | None, bar
 def _read_batch(model, start_cache: DynamicCache, rows: list[Tensor], layer: int | None):
     """Return answers and residuals of right-padded rows, which continue from the prompt's KV cache."""
     cache = DynamicCache()
-    for i, layer_cache in enumerate(start_cache.layers):
+    layers: list[Any] = start_cache.layers
+    for i, layer_cache in enumerate(layers):
         keys, values = (x.expand(len(rows), -1, -1, -1) for x in (layer_cache.keys, layer_cache.values))
         cache.update(keys, values, i)
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    seen = {}
+    seen: dict[str, Tensor] = {}
     watch = [] if layer is None else [(f"blocks.{layer}.hook_resid_pre", lambda value, hook: seen.update(resid=value))]
     with model.hooks(fwd_hooks=watch), fused(model):
         hidden = model.original_model.base_model(batch, past_key_values=cache, use_cache=True).last_hidden_state

@@ -25,11 +25,11 @@ def head_differences(
 
 def _mean_z(model, sentences: Sequence[str]) -> Float[Tensor, "n_layers n_heads d_head"]:
     names = [f"blocks.{layer}.attn.hook_z" for layer in range(model.cfg.n_layers)]
-    total = 0
+    means = []
     for sentence in sentences:
         _, cache = model.run_with_cache(model.to_tokens(sentence), names_filter=names)
-        total = total + torch.stack([cache[name][0, 1:].float().mean(0) for name in names])
-    return total / len(sentences)
+        means.append(torch.stack([cache[name][0, 1:].float().mean(0) for name in names]))
+    return sum(means, torch.zeros_like(means[0])) / len(sentences)
 
 
 def written_norms(model, vectors: Float[Tensor, "n_layers n_heads d_head"]) -> Float[Tensor, "n_layers n_heads"]:

@@ -12,6 +12,7 @@ import gzip
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool
@@ -38,7 +39,8 @@ def sample(raw: Path, documents: int, seed: int) -> None:
     folder = smollm2_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model = model.to(device).eval()
     with raw.open("a", encoding="utf-8") as file, tqdm(total=documents, initial=done, unit="doc") as bar:
         for start in range(done, documents, BATCH):
             records = _write_batch(model, tokenizer, seed, start)
