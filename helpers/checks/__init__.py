@@ -1,8 +1,8 @@
 """Instant feedback on each graded task: ``checks.task_1_1(collect_average_residuals)`` and so on.
 
-A check compares with an independent reference on a toy model or small tensors. It prints a line when the
-answer passes, and raises :class:`CheckFailed`, which names the mistake in a sentence or two, when it
-doesn't. Passing these public checks is not the grade: the grader asks more questions than they do.
+A check compares the answer with an independent reference on a toy model or small tensors. It prints one line if
+the answer passes. Otherwise it raises :class:`CheckFailed`, whose message names the mistake.
+Passing a public check is not the grade: the grader runs further hidden tests.
 """
 
 from helpers.checks.autoencoder import task_2_1

@@ -1,4 +1,4 @@
-"""A student's answer as numbers: whatever holds the right numbers in the right shape will do."""
+"""Convert a student's answer to numbers. Any type with the right values and shape is accepted."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ HALF_PRECISION = 3e-2  # bf16 keeps eight bits
 
 
 class Answer:
-    """Numbers of an answer, and how far rounding may have moved them.
+    """The numbers of an answer and their rounding tolerance.
 
     Attributes:
         values: float64 array.
-        tolerance: fraction of the largest expected value that may be rounding.
+        tolerance: allowed rounding error, as a fraction of the largest expected value.
     """
 
     def __init__(self, values: np.ndarray, tolerance: float):
         self.values, self.tolerance = values, tolerance
 
     def equals(self, expected: np.ndarray) -> bool:
-        """True if every number agrees within the tolerance."""
+        """Return whether every number agrees within the tolerance."""
         if self.values.shape != np.shape(expected):
             return False
         scale = max(float(np.abs(expected).max(initial=0)), 1e-6)
         return bool(np.abs(self.values - expected).max(initial=0) <= self.tolerance * scale)
 
     def factor(self, expected: np.ndarray) -> float | None:
-        """c if the answer is c times ``expected`` and c isn't 1, else None."""
+        """Return c if the answer is c times ``expected`` and c isn't 1, else None."""
         norm = float((expected * expected).sum())
         if norm == 0:
             return None
@@ -50,30 +50,32 @@ def read(value, shape: tuple[int, ...], what: str, hints: Mapping[tuple, str] = 
         hints: wrong shape -> what probably happened, as one sentence.
 
     Raises:
-        CheckFailed: None, no numbers, another shape, NaN or infinite values.
+        CheckFailed: the answer is None, holds no numbers, has another shape, or is NaN or infinite.
     """
     if value is None:
-        raise CheckFailed(f"{what} gives None: is the return statement missing?")
+        raise CheckFailed(f"{what} gives None: add the return statement.")
     try:
         array, half = as_array(value)
     except (TypeError, ValueError, RuntimeError) as error:
         ragged = isinstance(value, list | tuple) and value and all(isinstance(v, torch.Tensor) for v in value)
         found = f"tensors of the shapes {[list(v.shape) for v in value][:4]}" if ragged else describe(value)
-        raise CheckFailed(f"{what} gives {found}; expected is a tensor of shape {list(shape)}.") from error
+        raise CheckFailed(f"{what} gives {found}; return a tensor of shape {list(shape)}.") from error
     if array.shape != tuple(shape):
         hint = hints.get(array.shape, "")
         raise CheckFailed(f"{what} has shape {list(array.shape)}; expected is {list(shape)}. {hint}".rstrip())
     if not np.isfinite(array).all():
         bad = "NaN" if np.isnan(array).any() else "infinite values"
-        raise CheckFailed(f"{what} holds {bad}: look for a division by zero or a mean over nothing.")
+        raise CheckFailed(f"{what} holds {bad}: look for a division by zero or a mean over an empty tensor.")
     return Answer(array, HALF_PRECISION if half else FULL_PRECISION)
 
 
 def as_array(value) -> tuple[np.ndarray, bool]:
-    """The numbers of tensors, arrays, numbers and lists of these as float64, and whether half precision made them.
+    """Return an answer's numbers as float64, and whether any of them had half precision.
+
+    Tensors, arrays, numbers and lists of these are accepted.
 
     Raises:
-        TypeError, ValueError, RuntimeError: there are no numbers in it, or they have no common shape.
+        TypeError, ValueError, RuntimeError: the value holds no numbers, or rows of different shapes.
     """
     if isinstance(value, torch.Tensor):
         half = value.dtype in (torch.bfloat16, torch.float16)
@@ -89,9 +91,9 @@ def as_array(value) -> tuple[np.ndarray, bool]:
 
 
 def unchanged(tensor: torch.Tensor, before: torch.Tensor, what: str) -> None:
-    """Raise :class:`CheckFailed` if an argument was written to."""
+    """Raise :class:`CheckFailed` if the student's code changed an argument."""
     if tensor.shape != before.shape or not torch.equal(tensor, before):
         raise CheckFailed(
-            f"{what} is changed by your code: an in-place operation (such as += or a method ending in _) writes into "
-            f"an argument. Work on a new tensor."
+            f"{what} is changed by your code. An in-place operation, such as += or a method ending in _, writes into "
+            f"the argument: work on a new tensor."
         )

@@ -1,4 +1,4 @@
-"""Checks of tasks 2.1 and 2.2: the sparse autoencoder's forward pass and its loss."""
+"""Check of task 2.1: the sparse autoencoder's encode, decode and forward."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ D_IN, D_SAE = 6, 10
 SHAPES = {"W_enc": (D_IN, D_SAE), "b_enc": (D_SAE,), "W_dec": (D_SAE, D_IN), "b_dec": (D_IN,)}
 Weights = dict[str, np.ndarray]
 
-# Each table: what is wrong -> how; "" is right. Input [n d_in], weights -> latents before and after the ReLU.
+# Each table maps a mistake to its formula; "" is the right one. Input [n d_in] and weights -> latents.
 INPUTS: dict[str, Callable[[np.ndarray, Weights], np.ndarray]] = {
     "": lambda x, w: x - w["b_dec"],
     "encode doesn't subtract the decoder's bias: it starts with x - b_dec": lambda x, w: x,
@@ -25,14 +25,14 @@ ENCODERS: dict[str, Callable[[np.ndarray, Weights], np.ndarray]] = {
     "": lambda x, w: x @ w["W_enc"] + w["b_enc"],
     "encode forgets the encoder's bias b_enc": lambda x, w: x @ w["W_enc"],
     "encode subtracts the encoder's bias: add b_enc": lambda x, w: x @ w["W_enc"] - w["b_enc"],
-    "encode uses the decoder's weights (W_dec.T): the two matrices start alike, but each is trained by itself, so use "
-    "W_enc": lambda x, w: x @ w["W_dec"].T + w["b_enc"],
+    "encode uses the decoder's weights (W_dec.T): the two matrices start equal but are trained "
+    "separately, so use W_enc": lambda x, w: x @ w["W_dec"].T + w["b_enc"],
 }
 RECTIFIERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "": lambda h: h.clip(0),
     "encode lacks the ReLU: latents are never negative": lambda h: h,
     "encode takes the absolute value: ReLU makes negative values 0": np.abs,
-    "encode has the ReLU's sign wrong: it keeps what is above 0": lambda h: (-h).clip(0),
+    "the ReLU in encode has the wrong sign: keep the values above 0": lambda h: (-h).clip(0),
 }
 # Latents, weights -> reconstruction.
 DECODERS: dict[str, Callable[[np.ndarray, Weights], np.ndarray]] = {
@@ -41,7 +41,7 @@ DECODERS: dict[str, Callable[[np.ndarray, Weights], np.ndarray]] = {
     "decode subtracts the decoder's bias: add b_dec": lambda h, w: h @ w["W_dec"] - w["b_dec"],
     "decode uses the encoder's weights (W_enc.T): use W_dec": lambda h, w: h @ w["W_enc"].T + w["b_dec"],
     "decode uses the encoder's weights (W_enc.T) and forgets b_dec": lambda h, w: h @ w["W_enc"].T,
-    "decode ends with a ReLU: activations may be negative, so nothing is cut off here": (
+    "decode ends with a ReLU: activations may be negative, so leave it out": (
         lambda h, w: (h @ w["W_dec"] + w["b_dec"]).clip(0)
     ),
     "decode adds b_dec twice": lambda h, w: h @ w["W_dec"] + 2 * w["b_dec"],
@@ -58,7 +58,7 @@ def task_2_1(SAE: type) -> None:
     """
     if isinstance(SAE, torch.nn.Module):
         raise CheckFailed(
-            "an SAE is given, but the class is asked for: checks.task_2_1(SAE), without brackets behind SAE."
+            "an SAE object was given, not the class: write checks.task_2_1(SAE), without brackets after SAE."
         )
     must_be_callable(SAE, "SAE")
     sae = call(SAE, D_IN, D_SAE)
@@ -79,7 +79,8 @@ def _set_weights(sae, random: torch.Generator) -> Weights:
         if not isinstance(parameter, torch.Tensor) or tuple(parameter.shape) != shape:
             found = "is missing" if parameter is None else f"is {describe(parameter)}"
             raise CheckFailed(
-                f"the parameter {name} of SAE({D_IN}, {D_SAE}) {found}; expected is shape {list(shape)}. Leave __init__ as it is given."
+                f"the parameter {name} of SAE({D_IN}, {D_SAE}) {found}; expected is "
+                f"shape {list(shape)}. Restore the __init__ of the notebook."
             )
         with torch.no_grad():
             parameter.copy_(torch.randn(shape, generator=random))
@@ -106,13 +107,13 @@ def _ask(sae, method: str, given: torch.Tensor, shape: tuple[int, ...]) -> Answe
     argument = given.clone()
     value = call(getattr(sae, method), argument)
     unchanged(argument, given, f"the argument of {method}")
-    hint = "Is something averaged, summed or transposed? Every token has its own row."
+    hint = "Every token has its own row: don't average, sum or transpose."
     hints = {} if not isinstance(value, torch.Tensor) else {tuple(value.shape): hint}
     return read(value, tuple(shape), f"{method} of a tensor of shape {list(given.shape)}", hints)
 
 
 def _encodings(x: np.ndarray, weights: Weights) -> Iterator[tuple[str, np.ndarray]]:
-    """The right latents, then those of one mistake, then of two."""
+    """Yield the right latents, then those of one mistake, then of two."""
     recipes = sorted(product(INPUTS, ENCODERS, RECTIFIERS), key=lambda names: sum(map(bool, names)))
     for names in recipes:
         value = RECTIFIERS[names[2]](ENCODERS[names[1]](INPUTS[names[0]](x, weights), weights))
@@ -128,17 +129,19 @@ def _compare(answer: Answer, candidates: Iterator[tuple[str, np.ndarray]], what:
             if mistake:
                 raise CheckFailed(f"{mistake}.")
             return
-    raise CheckFailed(f"{what} isn't {formula}, in a way that the check doesn't know.")
+    raise CheckFailed(
+        f"{what} isn't {formula}, and the check doesn't know this mistake: compare your code with the formula."
+    )
 
 
 def _check_forward(pair, x: torch.Tensor, h: np.ndarray, weights: Weights) -> None:
-    """forward has to give what decode and encode give, in this order."""
+    """Check that forward returns the results of decode and encode, in this order."""
     if isinstance(pair, torch.Tensor):
         raise CheckFailed(
             "forward returns one tensor: return two, the reconstruction and the latents, `return x_hat, h`."
         )
     if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise CheckFailed(f"forward returns {describe(pair)}; expected are two tensors, `return x_hat, h`.")
+        raise CheckFailed(f"forward returns {describe(pair)}; return two tensors, `return x_hat, h`.")
     shapes = [tuple(getattr(part, "shape", ())) for part in pair]
     if shapes == [h.shape, tuple(x.shape)]:
         raise CheckFailed("forward returns the latents first: the order is `return x_hat, h`.")
@@ -153,7 +156,7 @@ def _check_forward(pair, x: torch.Tensor, h: np.ndarray, weights: Weights) -> No
 
 
 def _check_gradients(sae, x: torch.Tensor) -> None:
-    """Each parameter must be reached by the gradient of the reconstruction."""
+    """Check that the reconstruction's gradient reaches each parameter."""
     with torch.enable_grad():
         x_hat, h = call(sae, x.to(sae.W_enc.device, sae.W_enc.dtype))
         parts = [part for part in (x_hat, h) if part.requires_grad]
@@ -163,8 +166,8 @@ def _check_gradients(sae, x: torch.Tensor) -> None:
     lost = [name for name, gradient in zip(SHAPES, reached or [None] * len(SHAPES), strict=True) if gradient is None]
     if lost:
         raise CheckFailed(
-            f"no gradient reaches {', '.join(lost)}, so training can't move "
-            f"{'it' if len(lost) == 1 else 'them'}: leave out detach(), .data, .item() and no_grad()."
+            f"no gradient reaches {', '.join(lost)}, so training can't change "
+            f"{'it' if len(lost) == 1 else 'them'}: remove detach(), .data, .item() and no_grad()."
         )
 
 

@@ -1,17 +1,17 @@
-"""Whether a model can be asked for meaning at all: some checks make no sense on random weights."""
+"""Decide whether a model knows English: some checks make no sense on random weights."""
 
 from __future__ import annotations
 
 import torch
 
-# Plain sentences in words that any model of English, the smallest included, finds likelier than chance.
+# Plain text: even the smallest model of English predicts it better than chance.
 PLAIN = "The food was great and the service was excellent."
-KNOWS_ENGLISH = 0.5  # nats by which a trained model beats a uniform guess at least
+KNOWS_ENGLISH = 0.5  # nats: a trained model beats a uniform guess by at least this
 
 
 @torch.no_grad()
 def why_meaningless(model) -> str | None:
-    """Why figures about meaning say nothing for this model, or None where they do."""
+    """Return why this model's outputs can't be judged, or None if they can."""
     tokens = model.to_tokens(PLAIN)
     logprobs = model(tokens)[0, :-1].float().log_softmax(-1)
     loss = -logprobs.gather(-1, tokens[0, 1:, None]).mean().item()

@@ -1,10 +1,10 @@
-"""The one line that an unsolved task answers with."""
+"""The exception of an open task."""
 
 from __future__ import annotations
 
 
 class NotDone(NotImplementedError):
-    """Stands where a student's solution will stand, and says which task is still open.
+    """A placeholder for a student's solution that says which task is still open.
 
     The student notebooks are built with ``raise NotDone("1.1")`` in place of each solution.
 
@@ -20,5 +20,5 @@ class NotDone(NotImplementedError):
         return f'Task {self.task} is not done yet: replace the line raise NotDone("{self.task}") with your solution.'
 
     def _render_traceback_(self) -> list[str]:
-        """IPython shows these lines instead of a traceback: an open task is no error to be debugged."""
+        """Return the lines that IPython shows instead of a traceback."""
         return [str(self)]

@@ -1,4 +1,4 @@
-"""Checks of what a student's choices lead to: a dose that works, an SAE within bounds, a latent that steers."""
+"""Checks of outcomes: a coefficient that steers, an SAE within bounds, a latent that steers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from helpers.steering.curves import SteeringError
 
 # Task 1.3. Measured on smollm2 with the original recipe and 40 prompts; see the README.
 MIN_SHIFT, MAX_FLUENCY = 0.5, 2.0
-ENOUGH_PROMPTS = 20  # with fewer, a share moves by 5 points with one prompt, and only the direction is asked for
+ENOUGH_PROMPTS = 20  # with fewer, one prompt moves a share by 5 points or more, so only the direction counts
 
 
 def _verdict(task: str, problems: Sequence[str], key: str, **figures) -> None:
@@ -34,11 +34,11 @@ def _skipped(task: str, why: str, key: str, **figures) -> None:
 
 
 def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequence[int]) -> None:
-    """The chosen dose moves sentiment both ways, stays fluent, and a random direction doesn't do the same."""
+    """Check that the chosen coefficient moves sentiment both ways and keeps the text fluent."""
     c = _positive_number("1.3", "best_coefficient", best_coefficient)
     if curve.layers is not None and list(curve.layers) != list(best_layers):
         raise _failed(
-            "1.3", f"The curve was measured on layers {list(curve.layers)}, not on best_layers: run it again."
+            "1.3", f"The curve was measured on layers {list(curve.layers)}, not on best_layers: run the sweep again."
         )
     try:
         shift, fluency = curve.shift(c), curve.fluency(c)
@@ -61,14 +61,16 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
     needed = MIN_SHIFT if prompts >= ENOUGH_PROMPTS else 0.0
     problems = []
     if shift < 0:
-        problems.append(f"At +{c:g} fewer texts are positive than at −{c:g}: is a sign turned around?")
+        problems.append(f"At +{c:g} fewer texts are positive than at −{c:g}: is a sign reversed?")
     elif shift <= needed and (needed or shift == 0):
         problems.append(
-            f"The share of positive texts moves by {shift:.2f}; more than {needed:g} is asked for: take a larger dose."
+            f"The share of positive texts moves by {shift:.2f}; more than {needed:g} is needed: "
+            "take a larger coefficient."
         )
     if prompts >= ENOUGH_PROMPTS and fluency > MAX_FLUENCY:
         problems.append(
-            f"The text falls apart: perplexity is {fluency:.1f} times the unsteered text's (at most {MAX_FLUENCY:g})."
+            f"The text falls apart: perplexity is {fluency:.1f} times the unsteered text's, at most {MAX_FLUENCY:g} is "
+            f"allowed. Take a smaller coefficient."
         )
     _verdict("1.3", problems, key, **figures)
 
@@ -77,36 +79,37 @@ def _positive_number(task: str, name: str, value) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise _failed(task, f"{name} is {value!r}: a number is asked for.") from None
+        raise _failed(task, f"{name} is {value!r}: a number is needed.") from None
     if not number > 0:
-        raise _failed(task, f"{name} is {number:g}: give the positive one; its negative is measured along with it.")
+        raise _failed(task, f"{name} is {number:g}: give a positive number; the check also tests its negative.")
     return number
 
 
-# Task 2.3: held-out tokens, sinks left out. Loose enough for any architecture that learnt something.
+# Task 2.3: held-out tokens, attention sinks excluded. Any architecture that learned something can pass.
 MAX_FVU, MAX_L0, MAX_DEAD = 0.35, 128.0, 0.25
 
 
 def task_2_3(model, my_sae, held_out: Activations, quick: bool = False) -> None:
-    """The trained SAE reconstructs, is sparse and is alive, on lines that it hasn't seen."""
+    """Check that the trained SAE reconstructs held-out lines, is sparse, and has few dead latents."""
     marks = evaluate_or_fail("2.3", my_sae, held_out)
     why = why_meaningless(model) or ("a quick budget trains for seconds" if quick else None)
     if why:
         return _skipped("2.3", why, str(marks), **marks.figures())
     problems = []
     if marks.fvu > MAX_FVU:
-        problems.append(f"FVU is {marks.fvu:.2f}, at most {MAX_FVU} is asked for: train longer, or weaken the L1 term.")
+        problems.append(f"FVU is {marks.fvu:.2f}, at most {MAX_FVU} is allowed: train longer, or weaken the L1 term.")
     if marks.l0 > MAX_L0:
-        problems.append(f"L0 is {marks.l0:.0f}, at most {MAX_L0:g} is asked for: strengthen the L1 term.")
+        problems.append(f"L0 is {marks.l0:.0f}, at most {MAX_L0:g} is allowed: strengthen the L1 term.")
     if marks.dead_fraction > MAX_DEAD:
         problems.append(
-            f"{marks.dead_fraction:.0%} of the latents never fire, at most {MAX_DEAD:.0%} may: weaken the L1 term or train longer."
+            f"{marks.dead_fraction:.0%} of the latents never fire, at most {MAX_DEAD:.0%} may: "
+            "weaken the L1 term or train longer."
         )
     _verdict("2.3", problems, str(marks), **marks.figures())
 
 
 def evaluate_or_fail(task: str, module, held_out: Activations) -> sae.Marks:
-    """Marks of a student's SAE; whatever it raises becomes one sentence."""
+    """Return the marks of a student's SAE. Any exception becomes a one-sentence failure."""
     try:
         marks = sae.evaluate(module, held_out)
     except Exception as error:
@@ -121,31 +124,35 @@ MIN_RISE, MAX_COST = 0.3, 3.0
 
 
 def task_2_6(model, unsteered, steered, label: str, quick: bool = False) -> None:
-    """Steering with one latent makes the model write about the latent's label far more often, and stay readable.
+    """Check that steering with one latent makes its label much more frequent and keeps the text fluent.
 
     ``unsteered`` and ``steered`` are completions of the same prompts; ``label`` is a name in ``data.LABELS``.
     """
     from helpers.steering.sweeps import perplexity
 
     before, after = label_share(model, unsteered, label), label_share(model, steered, label)
-    cost = perplexity(steered) / perplexity(unsteered)
-    key = f"{label!r} in {before:.2f} → {after:.2f} of the texts, perplexity × {cost:.2f}"
-    figures = {"label": label, "share unsteered": before, "share steered": after, "fluency ratio": cost}
+    ratio = perplexity(steered) / perplexity(unsteered)
+    key = f"{label!r} in {before:.2f} → {after:.2f} of the texts, perplexity × {ratio:.2f}"
+    figures = {"label": label, "share unsteered": before, "share steered": after, "fluency ratio": ratio}
     why = why_meaningless(model) or ("too few prompts in a quick budget" if quick else None)
     if why:
         return _skipped("2.6", why, key, **figures)
     problems = []
     if after - before < MIN_RISE:
-        problems.append(f"The share of texts with {label!r} rises by {after - before:.2f}; {MIN_RISE} is asked for.")
-    if cost > MAX_COST:
         problems.append(
-            f"The text falls apart: perplexity is {cost:.1f} times the unsteered text's (at most {MAX_COST:g})."
+            f"The share of texts with {label!r} rises by {after - before:.2f}; {MIN_RISE} is needed: "
+            "try another latent or a larger coefficient."
+        )
+    if ratio > MAX_COST:
+        problems.append(
+            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most {MAX_COST:g} is "
+            f"allowed. Take a smaller coefficient."
         )
     _verdict("2.6", problems, key, **figures)
 
 
 def label_share(model, completions, label: str) -> float:
-    """Share of the completions whose new text has a token with this rule label."""
+    """Return the share of completions whose new text has a token with this label."""
     from helpers.data.labels import LABELS, label_tokens
 
     if label not in LABELS:
@@ -155,16 +162,16 @@ def label_share(model, completions, label: str) -> float:
 
 
 def task_2_7(model, bonus_sae, reference, held_out: Activations, quick: bool = False) -> None:
-    """The student's SAE explains more than the reference does, with no more active latents per token."""
-    mine, theirs = evaluate_or_fail("2.7", bonus_sae, held_out), sae.evaluate(reference, held_out)
-    key = f"FVU {mine.fvu:.3f} at L0 {mine.l0:.1f}; the reference {theirs.fvu:.3f} at {theirs.l0:.1f}"
-    figures = {"fvu": mine.fvu, "l0": mine.l0, "reference fvu": theirs.fvu, "reference l0": theirs.l0}
+    """Check that the student's SAE has a lower FVU than the reference, at no larger L0."""
+    own, other = evaluate_or_fail("2.7", bonus_sae, held_out), sae.evaluate(reference, held_out)
+    key = f"FVU {own.fvu:.3f} at L0 {own.l0:.1f}; the reference {other.fvu:.3f} at {other.l0:.1f}"
+    figures = {"fvu": own.fvu, "l0": own.l0, "reference fvu": other.fvu, "reference l0": other.l0}
     why = why_meaningless(model) or ("a quick budget trains for seconds" if quick else None)
     if why:
         return _skipped("2.7", why, key, **figures)
     problems = []
-    if mine.l0 > theirs.l0 + 0.5:
-        problems.append(f"L0 is {mine.l0:.1f}, the reference's is {theirs.l0:.1f}: yours may not be larger.")
-    if mine.fvu >= theirs.fvu:
-        problems.append(f"FVU is {mine.fvu:.3f}, the reference's {theirs.fvu:.3f}: yours must be smaller.")
+    if own.l0 > other.l0 + 0.5:
+        problems.append(f"L0 is {own.l0:.1f}, the reference's is {other.l0:.1f}: yours may not be larger.")
+    if own.fvu >= other.fvu:
+        problems.append(f"FVU is {own.fvu:.3f}, the reference's {other.fvu:.3f}: yours must be smaller.")
     _verdict("2.7", problems, key, **figures)

@@ -1,8 +1,8 @@
 """Check of task 1.2: steering hooks and steered generation.
 
-The second half never writes a steered text. It takes the student's text and asks, for the right recipe and
-for mistaken ones, whether each of its words is what the toy model says next under that recipe. All steps of
-a text are asked in one batch: one row per prefix.
+The check of generated text never generates a text. For the right recipe and for mistaken ones, it tests whether
+each word of the student's text is the toy model's most likely next token under that recipe. One batch holds all
+steps of a text: one row per prefix.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from helpers.checks.answers import unchanged
 from helpers.checks.steering_hooks import NAME as HOOKS_NAME
 from helpers.checks.steering_hooks import check_hooks
-from helpers.checks.toy import left_as_it_was, toy_model
+from helpers.checks.toy import restored, toy_model
 from helpers.checks.verdict import CheckFailed, call, describe, must_be_callable, public_check
 
 NAME = "generate_with_steering"
@@ -26,7 +26,7 @@ NEW_TOKENS = 10
 
 @dataclass(frozen=True)
 class _Case:
-    """One question to the student's function."""
+    """One call of the student's function."""
 
     prompt: str
     coefficient: float
@@ -39,19 +39,19 @@ CASES = (
     _Case("the garden", 1.6, (1,)),
     _Case("the food was", 1.3, (0, 2)),
 )
-# The unsteered text; and one that the right recipe ends with EOS before NEW_TOKENS are written.
+# An unsteered text, and one that the right recipe ends with EOS before NEW_TOKENS.
 PLAIN = _Case("he made this music", 0.0)
 ENDING = _Case("she this early bad", 1.2)
 
-# Each table: what is wrong -> how; "" is right. Coefficient, step (from 0) -> factor of the vectors.
+# Each table maps a mistake to its effect; "" is the right one. Coefficient, step (from 0) -> factor of the vectors.
 FACTORS: dict[str, Callable[[float, int], float]] = {
     "": lambda c, step: c,
-    "the text is that of the unsteered model: are the hooks passed to the run?": lambda c, step: 0.0,
+    "the text is that of the unsteered model: pass the hooks to the run": lambda c, step: 0.0,
     "the sign is wrong: +coefficient must steer towards the vectors": lambda c, step: -c,
     "the coefficient is forgotten: the text is the same for every coefficient": lambda c, step: 1.0,
     "the coefficient is applied twice, once in the hooks and once before": lambda c, step: c * c,
     "the vectors are added twice at each step": lambda c, step: 2 * c,
-    "the hooks pile up: each step adds its hooks to those of the steps before, so take them off after each run": (
+    "the hooks pile up: each step adds its hooks to those of the steps before, so remove them after each run": (
         lambda c, step: c * (step + 1)
     ),
     "only the first new token is steered: the hooks must be on at every step": lambda c, step: c * (step == 0),
@@ -60,10 +60,10 @@ FACTORS: dict[str, Callable[[float, int], float]] = {
 # Positions that are edited, among T when the prompt has P tokens (BOS included).
 PLACES: dict[str, Callable[[int, int], slice]] = {
     "": lambda P, T: slice(T - 1, T),
-    "all positions are steered: at each step only the last one is to be": lambda P, T: slice(0, T),
-    "earlier positions stay steered: a KV cache keeps what the hooks did to them. Rerun the whole text at each step "
-    "with the hooks at the last position alone": lambda P, T: slice(P - 1, T),
-    "the first position is steered: it is the last one that has to be": lambda P, T: slice(0, 1),
+    "all positions are steered: steer only the last one at each step": lambda P, T: slice(0, T),
+    "earlier positions stay steered: a KV cache keeps the hooks' edits. Rerun the whole text at each step "
+    "and steer only its last position": lambda P, T: slice(P - 1, T),
+    "the first position is steered: steer the last one": lambda P, T: slice(0, 1),
     "the prompt's last position is steered at each step: the last position moves on with the text": (
         lambda P, T: slice(P - 1, P)
     ),
@@ -71,14 +71,14 @@ PLACES: dict[str, Callable[[int, int], slice]] = {
 # Vectors by layer, asked layers -> what is added, by residual stream (row 3 is the one after the last block).
 LAYERS: dict[str, Callable[[np.ndarray, list[int]], np.ndarray]] = {
     "": lambda v, layers: _rows(v, {layer: layer for layer in layers}),
-    "`layers` is ignored: all layers are steered": lambda v, layers: _rows(
+    "`layers` is ignored, and all layers are steered: pass it on to the hooks": lambda v, layers: _rows(
         v, {layer: layer for layer in range(len(v))}
     ),
     "every layer gets the vector of the last one in the loop: bind the vector when the hook is made": (
         lambda v, layers: _rows(v, {layer: layers[-1] for layer in layers})
     ),
     "every layer gets the vector of layer 0": lambda v, layers: _rows(v, {layer: 0 for layer in layers}),
-    "the vectors are added after the blocks (hook_resid_post): hook_resid_pre is asked for": (
+    "the vectors are added after the blocks (hook_resid_post): use hook_resid_pre": (
         lambda v, layers: _rows(v, {layer + 1: layer for layer in layers})
     ),
     "only the first of the layers is steered": lambda v, layers: _rows(v, {layers[0]: layers[0]}),
@@ -99,25 +99,25 @@ def task_1_2(make_steering_hooks: Callable, generate_with_steering: Callable) ->
     must_be_callable(make_steering_hooks, HOOKS_NAME)
     must_be_callable(generate_with_steering, NAME)
     model = toy_model()
-    with left_as_it_was(model, HOOKS_NAME):
+    with restored(model, HOOKS_NAME):
         check_hooks(make_steering_hooks, model)
     _check_texts(generate_with_steering, model)
 
 
 def _check_texts(generate: Callable, model) -> None:
     vectors = _vectors(model)
-    with left_as_it_was(model, NAME):  # the questions alone: hooks that are left on would spoil the check's own runs
+    with restored(model, NAME):  # only the student's runs: leftover hooks would affect the check's own runs
         plain = [_words(generate, model, vectors, PLAIN) for _ in range(2)]
         written = [_words(generate, model, vectors, case) for case in CASES]
         ending = _words(generate, model, vectors, ENDING)
     if plain[0] != plain[1]:
-        raise CheckFailed("two runs give two texts: take the most likely token (argmax), don't draw one.")
+        raise CheckFailed("two runs give two texts: take the most likely token (argmax) instead of sampling.")
     toy = _Toy(model, vectors)
     if not all(toy.obeys(case, ids, RIGHT) for case, ids in zip(CASES, written, strict=True)):
         raise CheckFailed(_diagnosis(toy, written))
     if not toy.obeys(PLAIN, plain[0], RIGHT):
         raise CheckFailed(
-            "with coefficient 0 the text must be the one that the unsteered model writes greedily, and it isn't."
+            "with coefficient 0 the text differs from the unsteered model's greedy text: add exactly 0 then."
         )
     _check_length(written + plain)
     _check_ending(toy, ending)
@@ -130,7 +130,7 @@ def _vectors(model) -> torch.Tensor:
 
 
 def _words(generate: Callable, model, vectors: torch.Tensor, case: _Case) -> list[int]:
-    """Ids of the tokens that the student's function writes after the prompt."""
+    """Return the ids of the tokens that the student's function writes after the prompt."""
     given = vectors.clone()
     layers = {} if case.layers is None else {"layers": list(case.layers)}
     text = call(generate, model, case.prompt, given, case.coefficient, max_new_tokens=NEW_TOKENS, **layers)
@@ -139,10 +139,10 @@ def _words(generate: Callable, model, vectors: torch.Tensor, case: _Case) -> lis
 
 
 def _new_ids(model, text, prompt: str) -> list[int]:
-    """The ids behind the prompt, after a look at the text's form."""
+    """Check the form of the text and return the ids after the prompt."""
     if not isinstance(text, str):
         hint = ": turn the tokens into text with model.to_string(...)" if isinstance(text, torch.Tensor) else ""
-        raise CheckFailed(f"{NAME} gives {describe(text)}; expected is a string{hint}.")
+        raise CheckFailed(f"{NAME} gives {describe(text)}; return a string{hint}.")
     text = " ".join(text.split())
     if text.startswith(model.tokenizer.bos_token):
         raise CheckFailed(
@@ -150,14 +150,14 @@ def _new_ids(model, text, prompt: str) -> list[int]:
         )
     if not text.startswith(prompt):
         raise CheckFailed(
-            f"the text doesn't begin with the prompt: return the text of prompt and continuation. "
+            f"the text doesn't begin with the prompt: return prompt and continuation. "
             f"For the prompt {prompt!r} it is {text!r:.120}."
         )
     return model.to_tokens(text.removeprefix(prompt), prepend_bos=False)[0].tolist() if text != prompt else []
 
 
 class _Toy:
-    """The toy model and vectors, to be asked whether a text follows a recipe."""
+    """The toy model and vectors; tests whether a text follows a recipe."""
 
     def __init__(self, model, vectors: torch.Tensor):
         self.model, self.vectors = model, vectors.double().cpu().numpy()
@@ -166,13 +166,13 @@ class _Toy:
         self.names.append(f"blocks.{model.cfg.n_layers - 1}.hook_resid_post")
 
     def obeys(self, case: _Case, new: list[int], recipe: Recipe) -> bool:
-        """True if each of the ``new`` ids is the likeliest one under the recipe, given those before it."""
+        """Return whether each ``new`` id is the most likely one under the recipe, given those before it."""
         if not new:
             return False
         prompt = self.model.to_tokens(case.prompt)[0].tolist()
         prefixes = [prompt + new[:step] for step in range(len(new))]
         longest = len(prefixes[-1])
-        # Filled up with a word: behind the last position a causal model looks at nothing.
+        # Pad with any word: a causal model ignores the positions after the last one.
         rows = torch.tensor([ids + ids[-1:] * (longest - len(ids)) for ids in prefixes])
         edits = self._edits(case, recipe, len(prompt), len(new), longest)
         device = next(self.model.parameters()).device
@@ -184,7 +184,7 @@ class _Toy:
         return bool((chosen >= logits.max(-1).values - 1e-3).all())
 
     def _edits(self, case: _Case, recipe: Recipe, n_prompt: int, steps: int, longest: int) -> np.ndarray:
-        """``[streams steps longest d_model]``: what the recipe adds where, in float32."""
+        """``[streams steps longest d_model]``: what the recipe adds at each position, in float32."""
         factor, place, layers = FACTORS[recipe[0]], PLACES[recipe[1]], LAYERS[recipe[2]]
         asked = list(range(len(self.vectors))) if case.layers is None else list(case.layers)
         weights = np.zeros((steps, longest))
@@ -206,20 +206,20 @@ def _rows(vectors: np.ndarray, source: dict[int, int]) -> np.ndarray:
 
 
 def _recipes() -> Iterator[Recipe]:
-    """Recipes with one mistake, then with two."""
+    """Yield the recipes with one mistake, then with two."""
     recipes = [names for names in product(FACTORS, PLACES, LAYERS) if 1 <= sum(map(bool, names)) <= 2]
     yield from sorted(recipes, key=lambda names: sum(map(bool, names)))
 
 
 def _diagnosis(toy: _Toy, written: list[list[int]]) -> str:
     if not all(written):
-        return "there is a prompt after which nothing is written: return the text of prompt and continuation."
+        return "nothing is written after one of the prompts: return prompt and continuation."
     for recipe in _recipes():
         if all(toy.obeys(case, ids, recipe) for case, ids in zip(CASES, written, strict=True)):
             return "; besides, ".join(name for name in recipe if name) + "."
     return (
-        "the steered text differs from the expected one, in a way that the check doesn't know. At each step: run the "
-        "whole text so far with your hooks, take the argmax of the logits at the last position, append it."
+        "the steered text is wrong, and the check doesn't know this mistake. At each step, run the whole text so far "
+        "with your hooks, take the argmax of the logits at the last position, and append it."
     )
 
 
@@ -227,17 +227,14 @@ def _check_length(written: list[list[int]]) -> None:
     lengths = {len(ids) for ids in written}
     if lengths != {NEW_TOKENS}:
         found = " or ".join(str(length) for length in sorted(lengths))
-        raise CheckFailed(
-            f"with max_new_tokens={NEW_TOKENS} the continuation has {found} tokens: {NEW_TOKENS} are asked for."
-        )
+        raise CheckFailed(f"with max_new_tokens={NEW_TOKENS} the continuation has {found} tokens: write {NEW_TOKENS}.")
 
 
 def _check_ending(toy: _Toy, new: list[int]) -> None:
-    """The text of :data:`ENDING` has to stop at EOS, which may stand at its end or be left out."""
+    """Check that the text of :data:`ENDING` stops at EOS. The text may include EOS or not."""
     words = new[: new.index(toy.end)] if toy.end in new else new
     stopped = toy.obeys(ENDING, [*words, toy.end], RIGHT)
     if not stopped or len(new) > len(words) + 1:
         raise CheckFailed(
-            "the text goes on after the model has said that it is over: stop when the new token is "
-            "model.tokenizer.eos_token_id."
+            "the text continues after the model has written EOS: stop if the new token is model.tokenizer.eos_token_id."
         )

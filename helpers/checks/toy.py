@@ -1,4 +1,4 @@
-"""A language model of 20,000 random weights: boots in a fraction of a second, says nothing, has every hook."""
+"""A language model of 20,000 random weights: it loads in a fraction of a second and has every hook point."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def toy_model() -> TransformerBridge:
 def build(seed: int = 21, layers: int = 3, width: int = 16, architecture: str = "gpt2") -> TransformerBridge:
     """A toy: GPT-2 or Llama with 2 heads, a context of 64 and 47 tokens, random weights.
 
-    One word is one token, so that texts and tokens are the same thing (:data:`WORDS` are all it knows). Texts
+    One word is one token; :data:`WORDS` is the whole vocabulary. Texts
     get a BOS, as ``model.to_tokens`` does by default; EOS is another token, and padding is EOS.
-    It stands where :func:`helpers.load_model` puts models: on the GPU where there is one, else on the CPU.
+    It is on the device that :func:`helpers.load_model` chooses: the GPU if there is one, else the CPU.
     """
     network = {"gpt2": _gpt2, "llama": _llama}[architecture]
     with torch.random.fork_rng(), _quiet(), tempfile.TemporaryDirectory() as folder:
@@ -73,7 +73,7 @@ def _llama(n_tokens: int, layers: int, width: int) -> LlamaForCausalLM:
 
 def _shared(n_tokens: int) -> dict:
     # Weights of 0.4 instead of GPT-2's 0.02: layers, positions and words must differ visibly.
-    # Untied embeddings, or it would repeat one word for ever.
+    # Untied embeddings, or the model would repeat one word forever.
     return {
         "vocab_size": n_tokens,
         "tie_word_embeddings": False,
@@ -85,7 +85,7 @@ def _shared(n_tokens: int) -> dict:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars of loading: the whole thing takes less time than reading them."""
+    """Hide the progress bars of loading."""
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
@@ -97,18 +97,17 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def left_as_it_was(model: TransformerBridge, name: str) -> Iterator[None]:
+def restored(model: TransformerBridge, name: str) -> Iterator[None]:
     """Raise :class:`CheckFailed` if the student's function ``name`` leaves hooks or other weights in the model.
 
-    The hooks are taken away in any case, also after an error; a model with other weights is given up, so
-    that the next check gets a new one.
+    The hooks are removed in any case, also after an error. If the weights changed, the next check gets a new model.
     """
     weights, before = _fingerprint(model), _hooks(model)
     try:
         yield
         left = _hooks(model) - before
     finally:
-        _take_away(model, _hooks(model) - before)
+        _remove(model, _hooks(model) - before)
         damaged = _fingerprint(model) != weights
         if damaged:
             toy_model.cache_clear()
@@ -118,11 +117,11 @@ def left_as_it_was(model: TransformerBridge, name: str) -> Iterator[None]:
             f"later run: use model.run_with_hooks(...) or `with model.hooks(...)`, or call model.reset_hooks()."
         )
     if damaged:
-        raise CheckFailed(f"{name} changes the model's weights: only activations are to be read or edited.")
+        raise CheckFailed(f"{name} changes the model's weights: read or edit activations only.")
 
 
 def _hooks(model: TransformerBridge) -> set[tuple[torch.nn.Module, int]]:
-    # transformers puts hooks of its own on at the first forward pass, for output_hidden_states, and they stay
+    # transformers adds permanent hooks at the first forward pass, for output_hidden_states
     return {
         (module, key)
         for module in model.modules()
@@ -131,7 +130,7 @@ def _hooks(model: TransformerBridge) -> set[tuple[torch.nn.Module, int]]:
     }
 
 
-def _take_away(model: TransformerBridge, hooks: set[tuple[torch.nn.Module, int]]) -> None:
+def _remove(model: TransformerBridge, hooks: set[tuple[torch.nn.Module, int]]) -> None:
     for module, key in hooks:
         module._forward_hooks.pop(key, None)
         handles = getattr(module, "fwd_hooks", None)
@@ -140,5 +139,5 @@ def _take_away(model: TransformerBridge, hooks: set[tuple[torch.nn.Module, int]]
 
 
 def _fingerprint(model: TransformerBridge) -> float:
-    # abs: a sum of weights alone may stay the same under a change of signs
+    # abs: a plain sum may stay the same if signs change
     return sum(float(p.double().abs().sum()) + float(p.double().sum()) for p in model.parameters())

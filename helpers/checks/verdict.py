@@ -1,4 +1,4 @@
-"""What a check says: passed in one line, failed in one sentence or two, and never a long traceback."""
+"""Report a check's outcome: one line if it passed, one or two sentences if it failed, no traceback."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ _HELPERS = str(Path(__file__).resolve().parent.parent) + os.sep
 class CheckFailed(AssertionError):
     """An answer that isn't right yet; the message names the mistake.
 
-    A notebook shows the message alone, without the traceback, which would lead through the check's code
-    and not through the student's.
+    A notebook shows only the message: the traceback would lead through the check's code.
 
     Args:
         message: what is wrong and what to do.
@@ -43,22 +42,22 @@ class CheckFailed(AssertionError):
         return " ".join(part for part in ("✘", self.task, self.message) if part)
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython prints in place of a traceback."""
+        """Return what IPython prints instead of a traceback."""
         return [str(self)]
 
 
 def public_check(task: str) -> Callable:
     """Make a function that raises :class:`CheckFailed` into the public check of ``task``.
 
-    The check reports both outcomes, which prints a line, and puts everything back that
-    it or the student's code may have turned: random states, grad mode. :class:`NotDone` passes through.
+    The check reports and prints the outcome. It restores the random states and grad mode.
+    :class:`NotDone` passes through.
     """
 
     def decorate(check: Callable) -> Callable:
         @functools.wraps(check)
         def checked(*args, **kwargs) -> None:
             try:
-                with _everything_put_back():
+                with _state_restored():
                     check(*args, **kwargs)
             except CheckFailed as failure:
                 failure.task = task
@@ -72,8 +71,8 @@ def public_check(task: str) -> Callable:
 
 
 @contextmanager
-def _everything_put_back():
-    """Random numbers and grad mode go on afterwards as if the check had never run."""
+def _state_restored():
+    """Restore random states and grad mode afterwards."""
     python, numpy, grad = random.getstate(), np.random.get_state(), torch.is_grad_enabled()
     try:
         with torch.random.fork_rng():
@@ -85,15 +84,16 @@ def _everything_put_back():
 
 
 def must_be_callable(function, name: str) -> None:
-    """Raise :class:`CheckFailed` for a result where the function itself is wanted."""
+    """Raise :class:`CheckFailed` if ``function`` isn't callable."""
     if not callable(function):
         raise CheckFailed(
-            f"{name} is {describe(function)}, not a function: pass the function itself, without brackets behind its name."
+            f"{name} is {describe(function)}, not a function: pass the function itself, without "
+            "brackets after its name."
         )
 
 
 def call(function: Callable, *args, **kwargs):
-    """Call the student's function; what it raises becomes one line that points to the student's line.
+    """Call the student's function. An exception becomes one line that points to the student's line.
 
     Raises:
         CheckFailed: the function raised; the message holds exception, line number and line.
@@ -109,10 +109,9 @@ def call(function: Callable, *args, **kwargs):
 
 
 def call_on_small(function: Callable, n_layers: int, *args, **kwargs):
-    """:func:`call` with a model or vectors of ``n_layers``; a look-up beyond the last layer says so.
+    """:func:`call` with a model or vectors of ``n_layers``; the error says if a layer index was too large.
 
-    It is what a function meets that takes the notebook's number of layers for every model's. Other look-ups that
-    fail have other reasons, and get no such hint.
+    This happens if a function uses the notebook's number of layers. Other errors get no hint.
     """
     try:
         return call(function, *args, **kwargs)
@@ -123,7 +122,7 @@ def call_on_small(function: Callable, n_layers: int, *args, **kwargs):
 
 
 def _beyond_the_last(error: BaseException | None, n_layers: int) -> bool:
-    """Whether a cache was asked for a block, or a tensor or list for a row, that ``n_layers`` layers don't have."""
+    """Return whether the error is a look-up of a layer that a model of ``n_layers`` layers doesn't have."""
     if isinstance(error, KeyError):
         return any(int(block) >= n_layers for block in re.findall(r"\bblocks\.(\d+)\.", str(error)))
     return isinstance(error, IndexError) and f"dimension 0 with size {n_layers}" in str(error)
@@ -140,7 +139,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
-    """The last line of the student's own source on the way to the error, as ', at line 3: `…`'."""
+    """Return the last line of the student's source in the traceback, as ', at line 3: `…`'."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if _is_students(frame.filename):
             line = linecache.getline(frame.filename, frame.lineno).strip()
@@ -149,14 +148,14 @@ def _where(error: BaseException) -> str:
 
 
 def _is_students(filename: str) -> bool:
-    """True for a notebook cell or a script, false for libraries, this package and generated code."""
+    """Return True for a notebook cell or a script, False for libraries, this package and generated code."""
     if filename.startswith("<") and not filename.startswith("<ipython"):
         return False
     return not filename.startswith((*_LIBRARIES, _HELPERS))
 
 
 def describe(value) -> str:
-    """A value in a few words, for a message: 'None', 'a tensor of shape [3, 16]', 'a list of 4'."""
+    """Describe a value in a few words for a message: 'None', 'a tensor of shape [3, 16]', 'a list of 4'."""
     if value is None:
         return "None"
     if isinstance(value, torch.Tensor | np.ndarray):

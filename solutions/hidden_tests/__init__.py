@@ -1,8 +1,8 @@
-"""What the grader tries with a submission: hidden inputs, and how an answer is compared. Students never see this file.
+"""Hidden tests: inputs, and how answers are compared. Students never see this file.
 
-The questions themselves are in ``questions.py``; what is expected is what the solutions answer to the same ones. Change the
-inputs from year to year: seeds, sentences and cases may be anything, as long as the solutions' texts don't hang on a tie
-(``tests/grading/judging/test_hidden_tests.py`` says so if they do).
+``questions.py`` runs the student's code. The expected values are the solutions' answers to the same questions.
+Change the inputs every year: any seeds, sentences and cases will do if the solutions' texts don't depend on a tie.
+``tests/grading/judging/test_hidden_tests.py`` checks this.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PROVIDED = {
     ),
 }  # fmt: skip
 
-# The model writes the hidden text of 2.3 and 2.7 itself: nobody who doesn't know the seed has seen it.
+# The model writes the hidden text of 2.3 and 2.7 itself: only those who know the seed can see it.
 HIDDEN_SEED = 417
 
 _TOY = {"seed": 733, "layers": 4, "width": 24, "architecture": "gpt2", "size": 0.5}
@@ -106,7 +106,7 @@ def _scrambled(seed: int, n: int, k: int) -> dict:
 
 
 def _same_contexts(cases: list[dict]):
-    """Equal activations may be chosen in any order, so activations are compared, and the rules are looked at."""
+    """Compare activations and check the rules: ties may come in any order."""
 
     def compare(answer: Words, expected: Words, facts) -> str:
         found = answer.get("rows")
@@ -142,7 +142,7 @@ def _same_push(answer: Words, expected: Words, facts) -> str:
 
 
 def dictionary_questions(name: str) -> tuple[Question, ...]:
-    """For the decoder of the SAE of this name, and for its latents on hidden activations."""
+    """Ask for the decoder of the SAE ``name`` and its latents on hidden activations."""
     return Question("dictionary", {"name": name}, "sizes"), Question("latents", {"name": name}, "hidden")
 
 
@@ -165,7 +165,7 @@ HIDDEN_TESTS = (
     ),
     _texts(
         "layers",
-        "steered texts with some of the layers, and without a push",
+        "steered texts with some of the layers, and with coefficient 0",
         [["walk late is nice", -0.7, [3]], ["train", 1.4, [2, 1]], ["but felt river", 0.0, None]],
     ),
     _texts(
@@ -179,11 +179,11 @@ HIDDEN_TESTS = (
         "outcome",
         "your coefficient, layers and vectors on the notebook's prompts",
         1.0,
-        (Question("dose"),),
+        (Question("steering_outcome"),),
         compare_coefficient,
     ),
-    _sae("encode", "encode with weights and biases of its own", "encoded", "latents"),
-    _sae("decode", "decode with weights and biases of its own", "decoded", "reconstruction"),
+    _sae("encode", "encode with other weights and biases", "encoded", "latents"),
+    _sae("decode", "decode with other weights and biases", "decoded", "reconstruction"),
     _sae("forward", "forward: the reconstruction, then the latents", "forwarded", "reconstruction", "latents"),
     _sae(
         "shape",
@@ -265,10 +265,10 @@ HIDDEN_TESTS = (
     HiddenTest(
         "2.6",
         "outcome",
-        "your latent and strength on the notebook's prompts",
+        "your latent and coefficient on the notebook's prompts",
         0.75,
         (Question("latent_choice"),),
         compare_latent,
     ),
-    _dictionary("2.7", "bonus_sae", "your SAE beside the reference, on lines that neither can have seen"),
+    _dictionary("2.7", "bonus_sae", "your SAE compared with the reference, on lines that neither can have seen"),
 )

@@ -1,7 +1,7 @@
-"""What the grader asks a submission, task by task. Runs inside the sandbox, beside the student's code.
+"""Run the student's functions, task by task, inside the sandbox.
 
-Each function gets the student's names and what is given, calls the student's code, and hands over numbers and words. There
-is nothing in here that a student mustn't see: no expected value, no input, no verdict. Inputs are in ``__init__.py`` beside this file.
+Each function gets the student's names and the inputs, calls the student's code, and returns numbers and words.
+This file holds no expected value, no input and no verdict. The inputs are in ``__init__.py``.
 """
 
 from types import SimpleNamespace
@@ -76,7 +76,7 @@ def steered_texts(student, given):
 # 1.3 --------------------------------------------------------------------------------------------------
 
 
-def dose(student, given):
+def steering_outcome(student, given):
     layers = [int(layer) for layer in student["best_layers"]]
     return {"coefficient": float(student["best_coefficient"]), "layers": layers} | _numbers(
         vectors=student["steering_vectors"]

@@ -1,7 +1,7 @@
-"""Outcomes, computed again by the grader from what a student hands over: never taken from a printed number.
+"""Recompute outcomes from a student's answers. The grader never trusts a printed number.
 
-A bound is the one that the notebook's check states, or, where the solution itself comes less far on this model and text,
-one that leaves room to the solution: 40% of an effect, a quarter of a price.
+Each bound is the public check's. If the reference solution does worse on this model and text, the bound is looser:
+60% of the solution's effect, 1.25 times its perplexity ratio, FVU, L0 or dead fraction.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from helpers.checks import outcomes
 from helpers.data.labels import LABELS
 from grading.judging.hidden_tests import BadAnswer, Words, integers, number, numbers
 
-EFFECT, PRICE = 0.6, 1.25  # of the solution's own
+EFFECT, RATIO_ROOM = 0.6, 1.25  # relative to the reference solution
 
 
 # 1.3: vectors, coefficient and layers ------------------------------------------------------------------
 
 
 def compare_coefficient(answer: Words, expected: Words, facts) -> str:
-    """Whether the student's vectors, pushed by ±c, move the sentiment and leave the text fluent."""
+    """Return what is wrong if steering by ±c doesn't move sentiment or breaks the text, else ""."""
     try:
-        shift, fluency = _dose(facts, answer)
+        shift, fluency = _steering_outcome(facts, answer)
     except BadAnswer as error:
         return str(error)
-    best_shift, best_fluency = _dose(facts, expected)
-    least, most = min(outcomes.MIN_SHIFT, EFFECT * best_shift), max(outcomes.MAX_FLUENCY, PRICE * best_fluency)
+    best_shift, best_fluency = _steering_outcome(facts, expected)
+    least, most = min(outcomes.MIN_SHIFT, EFFECT * best_shift), max(outcomes.MAX_FLUENCY, RATIO_ROOM * best_fluency)
     if not math.isfinite(shift + fluency):
-        return "the steered model writes nothing that can be measured: take a smaller dose"
+        return "the steered model writes nothing that can be measured: take a smaller coefficient"
     if shift < 0:
-        return f"at +c there are fewer positive texts than at −c (shift {shift:.2f}): is a sign turned around?"
+        return f"at +c there are fewer positive texts than at −c (shift {shift:.2f}): is a sign reversed?"
     if shift == 0 or shift < least:
-        return f"the share of positive texts moves by {shift:.2f}; {least:.2f} is asked for: take a larger dose"
+        return f"the share of positive texts moves by {shift:.2f}; {least:.2f} is needed: take a larger coefficient"
     if fluency > most:
-        return f"the text falls apart: perplexity is {fluency:.1f} times the unsteered text's, at most {most:.1f} is allowed: take a smaller dose"
+        return f"the text falls apart: perplexity is {fluency:.1f} times the unsteered text's, at most {most:.1f} is allowed: take a smaller coefficient"
     return ""
 
 
-def _dose(facts, answer: Words) -> tuple[float, float]:
+def _steering_outcome(facts, answer: Words) -> tuple[float, float]:
     coefficient, layers, vectors = number(answer, "coefficient"), integers(answer, "layers"), numbers(answer, "vectors")
     shape = (facts.model.cfg.n_layers, facts.model.cfg.d_model)
     if not 0 < coefficient < 1e6:
@@ -56,7 +56,9 @@ def _dose(facts, answer: Words) -> tuple[float, float]:
     key = hashlib.sha256(
         vectors.astype(np.float32).tobytes() + repr((coefficient, sorted(set(layers)))).encode()
     ).hexdigest()
-    return facts.remember(f"dose {key}", lambda: _steer(facts, torch.tensor(vectors), coefficient, sorted(set(layers))))
+    return facts.remember(
+        f"steering {key}", lambda: _steer(facts, torch.tensor(vectors), coefficient, sorted(set(layers)))
+    )
 
 
 def _steer(facts, vectors: torch.Tensor, coefficient: float, layers: list[int]) -> tuple[float, float]:
@@ -103,7 +105,7 @@ class Figures:
 
 
 def compare_dictionary(answer: Words, expected: Words, facts) -> str:
-    """Whether an SAE is within the bounds (2.3), or, beside the reference, better (2.7)."""
+    """Return what is wrong if an SAE is out of bounds (2.3) or no better than the reference (2.7), else ""."""
     try:
         found = figures(answer, facts.hidden)
     except BadAnswer as error:
@@ -112,13 +114,13 @@ def compare_dictionary(answer: Words, expected: Words, facts) -> str:
 
 
 def _within(found: Figures, best: Figures, facts) -> str:
-    most_l0 = max(min(outcomes.MAX_L0, facts.hidden.shape[1] / 4), PRICE * best.l0)
-    most_fvu = max(outcomes.MAX_FVU, PRICE * best.fvu)
-    most_dead = max(outcomes.MAX_DEAD, PRICE * best.dead)
+    most_l0 = max(min(outcomes.MAX_L0, facts.hidden.shape[1] / 4), RATIO_ROOM * best.l0)
+    most_fvu = max(outcomes.MAX_FVU, RATIO_ROOM * best.fvu)
+    most_dead = max(outcomes.MAX_DEAD, RATIO_ROOM * best.dead)
     if found.fvu > most_fvu:
-        return f"FVU is {found.fvu:.2f}, at most {most_fvu:.2f} is asked for: train longer, or weaken the L1 term"
+        return f"FVU is {found.fvu:.2f}, at most {most_fvu:.2f} is allowed: train longer, or weaken the L1 term"
     if found.l0 > most_l0:
-        return f"L0 is {found.l0:.0f}, at most {most_l0:.0f} is asked for: strengthen the L1 term"
+        return f"L0 is {found.l0:.0f}, at most {most_l0:.0f} is allowed: strengthen the L1 term"
     if found.dead > most_dead:
         return f"{found.dead:.0%} of the latents never fire, at most {most_dead:.0%} may: weaken the L1 term, or train longer"
     return _dense(found, best)
@@ -134,7 +136,7 @@ def _beats(found: Figures, facts) -> str:
 
 
 def _dense(found: Figures, best: Figures) -> str:
-    if found.dense > max(0.5, PRICE * best.dense):
+    if found.dense > max(0.5, RATIO_ROOM * best.dense):
         return f"{found.dense:.0%} of what is active are latents that fire on most tokens: that is a dense code, not a sparse one"
     if found.spread < min(1.5, EFFECT * best.spread):
         return "the reconstructions lie in about as many dimensions as there are active latents: that is a dense code of a subspace"
@@ -177,36 +179,36 @@ def figures(answer: Words, x: np.ndarray) -> Figures:
 
 
 def _dimensions(x: np.ndarray) -> int:
-    """How many principal directions hold 99% of the variance."""
+    """Return how many principal directions hold 99% of the variance."""
     if not np.isfinite(x).all():
         raise BadAnswer("the reconstruction isn't finite: did the training diverge?")
     parts = np.linalg.eigvalsh(np.cov(x.T))[::-1].clip(0).cumsum()
     return int((parts < 0.99 * parts[-1]).sum()) + 1
 
 
-# 2.6: a latent and a strength ---------------------------------------------------------------------------
+# 2.6: a latent and a coefficient ---------------------------------------------------------------------------
 
 
 def compare_latent(answer: Words, expected: Words, facts) -> str:
-    """Whether pushing along a latent of the reference makes the model write words of the label."""
+    """Return what is wrong if steering with the latent doesn't raise the label's share, else ""."""
     try:
-        rise, cost = _talk(facts, answer)
+        rise, ratio = _latent_outcome(facts, answer)
     except BadAnswer as error:
         return str(error)
-    best_rise, best_cost = _talk(facts, expected)
-    least, most = min(outcomes.MIN_RISE, EFFECT * best_rise), max(outcomes.MAX_COST, PRICE * best_cost)
-    if not math.isfinite(rise + cost):
-        return "the steered model writes nothing that can be measured: take a smaller strength"
+    best_rise, best_ratio = _latent_outcome(facts, expected)
+    least, most = min(outcomes.MIN_RISE, EFFECT * best_rise), max(outcomes.MAX_COST, RATIO_ROOM * best_ratio)
+    if not math.isfinite(rise + ratio):
+        return "the steered model writes nothing that can be measured: take a smaller coefficient"
     if rise <= 0 or rise < least:
-        return f"the share of texts with such a word rises by {rise:.2f}; {max(least, 0.01):.2f} is asked for"
-    if cost > most:
+        return f"the share of texts with such a word rises by {rise:.2f}; {max(least, 0.01):.2f} is needed"
+    if ratio > most:
         return (
-            f"the text falls apart: perplexity is {cost:.1f} times the unsteered text's, at most {most:.1f} is allowed"
+            f"the text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most {most:.1f} is allowed"
         )
     return ""
 
 
-def _talk(facts, answer: Words) -> tuple[float, float]:
+def _latent_outcome(facts, answer: Words) -> tuple[float, float]:
     label, latent, strength = answer.get("label"), number(answer, "latent"), number(answer, "strength")
     rows = facts.reference["rows"]
     if label not in LABELS:
@@ -215,10 +217,12 @@ def _talk(facts, answer: Words) -> tuple[float, float]:
         raise BadAnswer("bonus_latent isn't a latent of the reference")
     if not abs(strength) < 1e6:
         raise BadAnswer("bonus_coefficient is far too large")
-    return facts.remember(f"talk {label} {latent} {strength}", lambda: _push(facts, label, rows[int(latent)], strength))
+    return facts.remember(
+        f"talk {label} {latent} {strength}", lambda: _steer_latent(facts, label, rows[int(latent)], strength)
+    )
 
 
-def _push(facts, label: str, row: np.ndarray, strength: float) -> tuple[float, float]:
+def _steer_latent(facts, label: str, row: np.ndarray, strength: float) -> tuple[float, float]:
     sets = [[], [(facts.middle_name, _adder(torch.tensor(strength * row)))]]
     plain, pushed = hooks.generate_many(facts.model, facts.prompts, sets, facts.new_tokens)
     before, after = (outcomes.label_share(facts.model, texts, label) for texts in (plain, pushed))

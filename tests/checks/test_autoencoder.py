@@ -149,7 +149,7 @@ def test_init_that_was_changed(complaint):
 
 
 def test_object_instead_of_class(complaint):
-    assert "the class is asked for" in complaint(task_2_1, Right(4, 8))
+    assert "not the class" in complaint(task_2_1, Right(4, 8))
     assert "pass the function itself" in complaint(task_2_1, None)
 
 

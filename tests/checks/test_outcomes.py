@@ -55,7 +55,7 @@ def curve(up=0.9, down=0.1, cost=1.4, prompts=40, layers=None):
 # 1.3 --------------------------------------------------------------------------------------------------
 
 
-def test_a_dose_that_works(knows_english, reports):
+def test_a_good_coefficient_passes(knows_english, reports):
     outcomes.task_1_3(ANY, curve(), curve(0.55, 0.5), 0.2, [3, 4])
     ((task, passed, key, figures),) = reports
     assert (task, passed) == ("1.3", True) and "shift +0.80" in key and "× 1.40" in key and "random 0.05" in key
@@ -65,12 +65,12 @@ def test_a_dose_that_works(knows_english, reports):
 @pytest.mark.parametrize(
     ("found", "coefficient", "layers", "words"),
     [
-        (curve(0.1, 0.9), 0.2, [], "is a sign turned around"),
-        (curve(0.7, 0.3), 0.2, [], "moves by 0.40; more than 0.5.*larger dose"),
+        (curve(0.1, 0.9), 0.2, [], "is a sign reversed"),
+        (curve(0.7, 0.3), 0.2, [], "moves by 0.40; more than 0.5.*larger coefficient"),
         (curve(0.5, 0.5), 0.2, [], "moves by 0.00"),
         (curve(cost=2.5), 0.2, [], "falls apart: perplexity is 2.5 times"),
-        (curve(), -0.2, [], "best_coefficient is -0.2: give the positive one"),
-        (curve(), 0.3, [], r"no coefficient \+0\.3; it has -0\.2, \+0, \+0\.2"),
+        (curve(), -0.2, [], "best_coefficient is -0.2: give a positive number"),
+        (curve(), 0.3, [], r"no coefficient \+0\.3\. Choose one of -0\.2, \+0, \+0\.2"),
         (curve(), 0, [], "best_coefficient is 0"),
         (curve(), math.nan, [], "best_coefficient is nan"),
         (curve(), None, [], "best_coefficient is None: a number"),
@@ -78,20 +78,20 @@ def test_a_dose_that_works(knows_english, reports):
         (curve(layers=(1, 2)), 0.2, [3, 4], r"layers \[1, 2\], not on best_layers"),
     ],
 )
-def test_doses_that_do_not(knows_english, reports, found, coefficient, layers, words):
+def test_bad_coefficients_fail(knows_english, reports, found, coefficient, layers, words):
     fails(words, outcomes.task_1_3, ANY, found, curve(0.5, 0.5), coefficient, layers)
     assert reports[-1][1] is False
 
 
 def test_both_problems_are_named(knows_english, reports):
-    fails("sign turned around.*falls apart", outcomes.task_1_3, ANY, curve(0.1, 0.9, cost=3), curve(0.5, 0.5), 0.2, [])
+    fails("sign reversed.*falls apart", outcomes.task_1_3, ANY, curve(0.1, 0.9, cost=3), curve(0.5, 0.5), 0.2, [])
 
 
 def test_few_prompts_decide_the_direction_only(knows_english, reports):
     control = curve(0.5, 0.5)
     outcomes.task_1_3(ANY, curve(0.6, 0.4, cost=3, prompts=8), control, 0.2, [])
     assert reports[-1][1] is True
-    for up, down, words in ((0.4, 0.6, "sign turned around"), (0.5, 0.5, "moves by 0.00")):
+    for up, down, words in ((0.4, 0.6, "sign reversed"), (0.5, 0.5, "moves by 0.00")):
         fails(words, outcomes.task_1_3, ANY, curve(up, down, prompts=8), control, 0.2, [])
 
 
@@ -183,8 +183,8 @@ def test_a_latent_that_steers(knows_english, reports):
     assert "0.00 → 0.75" in key
 
 
-def test_latents_that_do_not(knows_english, reports):
-    fails("rises by 0.00; 0.3 is asked", outcomes.task_2_6, ANY, written(FAMILY), written(FAMILY), "family word")
+def test_latents_that_do_not_steer_fail(knows_english, reports):
+    fails("rises by 0.00; 0.3 is needed", outcomes.task_2_6, ANY, written(FAMILY), written(FAMILY), "family word")
     fails("rises by -0.75", outcomes.task_2_6, ANY, written(FAMILY), written(PLAIN), "family word")
     fails(
         "falls apart: perplexity is 7.4 times",
@@ -236,7 +236,7 @@ def test_a_quick_budget_is_not_judged(knows_english, reports, held_out):
 
 def test_nonsense_fails_whatever_the_model(reports, held_out):
     """Skipping is for figures, not for mistakes."""
-    fails("a number is asked for", outcomes.task_1_3, toy_model(), curve(), curve(), "x", [])
+    fails("a number is needed", outcomes.task_1_3, toy_model(), curve(), curve(), "x", [])
     fails("can't be evaluated", outcomes.task_2_3, toy_model(), None, held_out, quick=True)
 
 
@@ -244,7 +244,7 @@ def test_random_weights_cannot_be_asked_for_meaning(llama):
     assert "no better than chance" in why_meaningless(toy_model()) and "no better than chance" in why_meaningless(llama)
 
 
-def test_smollm2_can(smollm2):
+def test_smollm2_knows_english(smollm2):
     assert why_meaningless(smollm2) is None
 
 

@@ -1,4 +1,4 @@
-"""What all checks share: random numbers go on as before, one line in a notebook, errors in the student's line."""
+"""Shared behaviour of all checks: random states are restored, and a notebook shows one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def task_9_9(function):
     call(function)
 
 
-def test_random_states_and_grad_mode_are_put_back(passes):
+def test_random_states_and_grad_mode_are_restored(passes):
     """The autouse fixture compares the states; this answer does what it can to change them."""
 
     def answer():
@@ -32,7 +32,7 @@ def test_random_states_and_grad_mode_are_put_back(passes):
     assert torch.is_grad_enabled()
 
 
-def test_random_states_are_put_back_after_a_failure(complaint):
+def test_random_states_are_restored_after_a_failure(complaint):
     def answer():
         torch.manual_seed(1)
         np.random.rand(2)
@@ -90,8 +90,8 @@ def test_original_error_is_kept_as_cause():
 
 
 def test_task_can_be_named_in_the_exception():
-    assert str(CheckFailed("The dose is too high.", "1.3")) == "✘ 1.3 The dose is too high."
-    assert str(CheckFailed("The dose is too high.")) == "✘ The dose is too high."
+    assert str(CheckFailed("The coefficient is too large.", "1.3")) == "✘ 1.3 The coefficient is too large."
+    assert str(CheckFailed("The coefficient is too large.")) == "✘ The coefficient is too large."
 
 
 def test_notebook_shows_one_line():

@@ -1,1 +1,1 @@
-"""Submissions that are built by script: wrong, right but different, and hostile ones."""
+"""Generated submissions: right answers in other styles, wrong answers, hostile code."""

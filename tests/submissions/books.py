@@ -1,4 +1,4 @@
-"""Notebooks as students hand them in, put together from the masters."""
+"""Notebooks as students submit them, built from the masters."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ CODE_TASKS = ("1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "2.4", "2.6", "2.7")
 
 
 def name_of(task: str) -> str:
-    """The notebook that a task is in."""
+    """Return the name of the task's notebook."""
     return NAMES[int(task[0]) - 1]
 
 
 @lru_cache
 def solutions() -> dict[str, str]:
-    """Source of each code task's solution cell."""
+    """Return the source of each code task's solution cell."""
     books = [read_master(path) for path in find_masters(MASTERS)]
     marks = [(cell, cell.metadata.get("homework", {})) for book in books for cell in book.cells]
     return {mark["task"]: cell.source for cell, mark in marks if mark.get("role") == "solution"}
 
 
 def changed(task: str, *pairs: tuple[str, str]) -> str:
-    """The solution with replacements; each must be there."""
+    """Return the solution with replacements. Fails if an old text isn't in the solution."""
     source = solutions()[task]
     for old, new in pairs:
         assert old in source, f"{task}: {old!r} isn't in the solution"
@@ -45,9 +45,9 @@ def _student(name: str) -> str:
 
 
 def book(name: str, answers: dict[str, str] | None = None, solved: bool = True) -> dict:
-    """The student's notebook, each task's cell solved or left as it was, those in ``answers`` replaced.
+    """Return the student's notebook with solved or open tasks; ``answers`` replaces single task cells.
 
-    An answer may be several cells, with a line ``# %%`` between them: the first has the task's metadata.
+    A line ``# %%`` splits an answer into several cells. The first one has the task's metadata.
     """
     content = json.loads(_student(name))
     sources = {**(solutions() if solved else {}), **(answers or {})}

@@ -1,8 +1,9 @@
-"""Wrong answers, each with what its feedback must say: ``(task, what is wrong, source, regular expression)``."""
+"""Wrong answers, each with the feedback that it must get: ``(task, what is wrong, source, regular expression)``."""
 
 from __future__ import annotations
 
 from tests.submissions.books import changed
+from tests.submissions.wrong_sources import LATE, PADDED, PCA, SAMPLED, STALE, sae_class
 
 HELP_11 = ('cache[f"blocks.{layer}.hook_resid_pre"][0, 1:].float().mean(dim=0)', "return total / len(sentences)")
 _READ, _RETURN = HELP_11
@@ -14,59 +15,7 @@ _LOOP = "logits = model.run_with_hooks(tokens, fwd_hooks=steering_hooks)"
 _ENC, _DEC = "torch.relu((x - self.b_dec) @ self.W_enc + self.b_enc)", "h @ self.W_dec + self.b_dec"
 _ERR, _L1 = "(x - x_hat).pow(2).sum(-1).mean()", "h.abs().sum(-1).mean()"
 _SUM = "squared_error + l1_coefficient * sparsity"
-_DOSE = "best_coefficient = max(fluent_doses, key=curve.shift)"
-
-LATE = """def make_steering_hooks(vectors, coefficient, layers=None):
-    hooks = []
-    for layer in range(len(vectors)) if layers is None else layers:
-        def hook(resid, hook):
-            resid[:, -1, :] += coefficient * vectors[layer]
-            return resid
-        hooks.append((f"blocks.{layer}.hook_resid_pre", hook))
-    return hooks
-"""
-PADDED = """def collect_average_residuals(model, sentences):
-    tokens = model.to_tokens(sentences)
-    _, cache = model.run_with_cache(tokens)
-    rows = [cache[f"blocks.{l}.hook_resid_pre"][:, 1:].mean(1).mean(0) for l in range(model.cfg.n_layers)]
-    return torch.stack(rows)
-"""
-STALE = "totals = {}\n\n\n" + changed(
-    "1.1",
-    (
-        _RETURN,
-        "totals[total.shape] = totals.get(total.shape, 0) + total / len(sentences)\n    return totals[total.shape]",
-    ),
-)
-SAMPLED = changed(
-    "1.2", ("logits[0, -1].argmax()", "torch.distributions.Categorical(logits=logits[0, -1].float()).sample()")
-)
-
-
-def sae_class(encode: str = "torch.randn(len(x), 64).relu()", rows: str = "torch.eye(d_model)", more: str = "") -> str:
-    """A module of one's own with a fixed dictionary."""
-    return f"""class Mine(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.rows = nn.Parameter({rows}, requires_grad=False)
-
-    def encode(self, x):
-        return {encode}
-
-    def decode(self, h):
-        return h @ self.rows
-
-
-my_sae = Mine()
-{more}
-"""
-
-
-PCA = sae_class("(x - mean) @ self.rows.T", "torch.linalg.svd(centred, full_matrices=False).Vh[:d_model // 2]").replace(
-    "class Mine",
-    "mean = train_middle.values[:2000].mean(0)\ncentred = train_middle.values[:2000] - mean\n\n\nclass Mine",
-    1,
-)
+_CHOICE = "best_coefficient = max(fluent_coefficients, key=curve.shift)"
 
 
 def _residuals():
@@ -148,9 +97,9 @@ def _steering():
         "doesn't begin with the prompt",
         ("model.to_string(tokens[0, 1:])", "model.to_string(tokens[0, 6:])"),
     )
-    yield case("beyond the end", "goes on after", ("if next_token == model.tokenizer.eos_token_id", "if False"))
+    yield case("beyond the end", "continues after", ("if next_token == model.tokenizer.eos_token_id", "if False"))
     yield ("1.2", "sampled", SAMPLED, "argmax")
-    yield case("one token less", "tokens: 10 are asked for", ("range(max_new_tokens)", "range(max_new_tokens - 1)"))
+    yield case("one token less", "tokens: write 10", ("range(max_new_tokens)", "range(max_new_tokens - 1)"))
     yield case(
         "steered once",
         "only the first new token",
@@ -160,10 +109,10 @@ def _steering():
 
 def _choices():
     def case(what, word, line, before=""):
-        return ("1.3", what, before + changed("1.3", (_DOSE, line)).split("low, high")[0], word)
+        return ("1.3", what, before + changed("1.3", (_CHOICE, line)).split("low, high")[0], word)
 
     yield case("negative", "isn't a positive number", "best_coefficient = -0.2")
-    yield case("tiny", "larger dose", "best_coefficient = 1e-7")
+    yield case("tiny", "larger coefficient", "best_coefficient = 1e-7")
     yield case(
         "broken text",
         "falls apart",
@@ -172,8 +121,8 @@ def _choices():
     )
     yield case("a word", "raises", "best_coefficient = 'large'")
     yield case(
-        "turned around",
-        "sign turned around",
+        "reversed",
+        "sign reversed",
         "best_coefficient = 0.3",
         "steering_vectors = negative_averages - positive_averages\n",
     )
@@ -279,7 +228,7 @@ def _bonus():
         "isn't one of the labels",
         (choice, "bonus_label, bonus_latent, bonus_coefficient = 'joy', 3, 5.0"),
     )
-    yield case("all positions", "what the hook adds", ("resid[:, -1, :] += direction", "resid += direction"))
+    yield case("all positions", "what the hook adds", ("resid[:, -1, :] += push.to(resid)", "resid += push.to(resid)"))
     yield case(
         "another layer",
         "middle layer",
@@ -288,18 +237,18 @@ def _bonus():
     more = "import copy\nbonus_sae = copy.deepcopy(reference)\n"
     yield ("2.7", "the reference itself", more, "must be smaller")
     yield ("2.7", "more latents", more + "bonus_sae.k = 2 * bonus_sae.k\n", "may not be larger")
-    yield ("2.7", "spoilt", more + "bonus_sae.W_dec.data *= 0.5\n", "must be smaller")
+    yield ("2.7", "decoder halved", more + "bonus_sae.W_dec.data *= 0.5\n", "must be smaller")
     yield ("2.7", "dense", PCA.replace("my_sae", "bonus_sae"), "be")
 
 
 def wrong() -> list[tuple[str, str, str, str]]:
-    """All of them."""
+    """Return all wrong answers."""
     parts = (_residuals, _steering, _choices, _autoencoder, _loss, _trained, _contexts, _bonus)
     return [case for part in parts for case in part()]
 
 
 def by_task() -> dict[str, list[str]]:
-    """Task -> sources of wrong answers."""
+    """Return the sources of wrong answers by task."""
     found: dict[str, list[str]] = {}
     for task, _, source, _ in wrong():
         found.setdefault(task, []).append(source)
