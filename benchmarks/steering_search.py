@@ -22,7 +22,7 @@ from helpers import data, harvest, load_model, steering
 from helpers.settings import settings
 from helpers.steering.sweeps import Setting
 
-MAX_FLUENCY = 1.4
+MAX_PERPLEXITY_RATIO = 1.4
 SIZES = (0.3, 0.42, 0.55)
 SOLUTION = Path("solutions/01_sentiment_steering.py")
 
@@ -77,7 +77,7 @@ def main() -> None:
         for kind, layers, size in product(vectors, layer_sets(model.cfg.n_layers), SIZES)
     }
     found = steering.compare(model, make_hooks, tried, data.TRIAL_PROMPTS)
-    fluent = {name: pair for name, pair in found.items() if pair[0].fluency(pair[1]) <= MAX_FLUENCY}
+    fluent = {name: pair for name, pair in found.items() if pair[0].perplexity_ratio(pair[1]) <= MAX_PERPLEXITY_RATIO}
     ranked = sorted(fluent, key=lambda name: distance(*fluent[name]), reverse=True)
     recipes = {f"original's recipe ±{c:g}": Setting(mean, c) for c in (0.15, 0.2)}
     last = {name: tried[name] for name in ranked[:3]} | recipes
@@ -86,7 +86,7 @@ def main() -> None:
     text = "\n".join([
         "# Steering: which layers",
         f"\nMeasured on: {machine()}; {setting.model}, {setting.dtype}, 20 greedy tokens. {len(tried)} settings.",
-        f"\n## The best ten at perplexity ratio <= {MAX_FLUENCY}, on {len(data.TRIAL_PROMPTS)} trial prompts\n",
+        f"\n## The best ten at perplexity ratio <= {MAX_PERPLEXITY_RATIO}, on {len(data.TRIAL_PROMPTS)} trial prompts\n",
         "```", steering.table({name: found[name] for name in ranked[:10]}), "```",
         f"\n## The best three and the original's recipe, on the notebook's {len(data.PROMPTS)} prompts\n",
         "```", steering.table(measured), "```",

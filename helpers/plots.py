@@ -65,7 +65,7 @@ def layer_maps(maps: dict[str, Any]) -> Figure:
     """
     figure, axes = _axes(10, 1.1 + 0.45 * max(len(m.sizes) for m in maps.values()), columns=len(maps))
     for ax, (title, layer_map) in zip(np.atleast_1d(axes), maps.items(), strict=True):
-        shift, fluency = layer_map.shift.T, layer_map.fluency.T
+        shift, fluency = layer_map.shift.T, layer_map.perplexity_ratio.T
         image = ax.imshow(shift, cmap="RdYlGn", vmin=-1, vmax=1, aspect="auto", origin="lower")
         for y, x in np.ndindex(*shift.shape):
             ink = "white" if abs(shift[y, x]) > 0.75 else "black"

@@ -340,7 +340,7 @@ plots.coefficient_curve(curve, {f"positive, {name}": control_curve for name, (co
 # figures:
 #
 # - `curve.shift(c)` is the shift;
-# - `curve.fluency(c)` is the perplexity ratio, the higher one of +c and −c;
+# - `curve.perplexity_ratio(c)` is the perplexity ratio, the higher one of +c and −c;
 # - `curve.wrong_way(c)` is the share of prompts whose text is less positive at +c than at −c.
 #
 # Store c, a positive number, in `best_coefficient` and the layers in `best_layers`. The check requires a shift above
@@ -352,12 +352,14 @@ plots.coefficient_curve(curve, {f"positive, {name}": control_curve for name, (co
 best_layers = layers
 ### BEGIN SOLUTION
 positive_coefficients = [c for c in coefficients if c > 0]
-fluent_coefficients = [c for c in positive_coefficients if curve.fluency(c) <= 1.6] or [min(positive_coefficients)]
+fluent_coefficients = [c for c in positive_coefficients if curve.perplexity_ratio(c) <= 1.6] or [
+    min(positive_coefficients)
+]
 best_coefficient = max(fluent_coefficients, key=curve.shift)
 ### END SOLUTION
 low, high = curve.shift_interval(best_coefficient)
 print(f"c = {best_coefficient}: shift {curve.shift(best_coefficient):.2f} (95% interval {low:.2f} to {high:.2f})")
-print(f"perplexity ratio {curve.fluency(best_coefficient):.2f}")
+print(f"perplexity ratio {curve.perplexity_ratio(best_coefficient):.2f}")
 print(f"less positive at +c than at −c: {curve.wrong_way(best_coefficient):.0%} of the prompts")
 
 # %% task="1.3" role="check"
@@ -430,7 +432,7 @@ plots.layer_maps(maps)
 every_layer = tuple(range(n_layers))
 chosen = {"all layers": steering.Setting(steering_vectors, best_coefficient, every_layer)}
 for name, layer_map in maps.items():
-    some_layers, c = layer_map.best(max_fluency=1.5)
+    some_layers, c = layer_map.best(max_perplexity_ratio=1.5)
     chosen[f"{name}: {some_layers[0]}"] = steering.Setting(steering_vectors, c, some_layers)
 three = tuple(round(depth * n_layers) for depth in (0.4, 0.67, 0.9))
 c = steering.matched_coefficient(steering_vectors, medians, three, 0.55)

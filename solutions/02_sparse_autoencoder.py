@@ -213,8 +213,8 @@ full_batch = sae.TrainConfig(
     steps=50, batch_size=len(first_batch), normalize=False, unit_norm_decoder=False, warmup=0, decay=0
 )
 sae.train(original_sae, first_batch, original_loss, full_batch, progress="original")
-original_marks = sae.evaluate(original_sae, test_last)
-print(original_marks)
+original_metrics = sae.evaluate(original_sae, test_last)
+print(original_metrics)
 
 # %% [markdown]
 # <details><summary>Did you guess its L0?</summary>
@@ -287,14 +287,14 @@ torch.manual_seed(0)
 config = sae.TrainConfig(steps=sizes.steps, batch_size=sizes.batch_size, lr=3e-3)
 reference = sae.TopK(d_model, 8 * d_model, k=32).to(setting.device)
 history = sae.train(reference, train_middle, config=config, progress="TopK, middle layer")
-middle_marks = sae.evaluate(reference, test_middle)
-print(middle_marks)
+middle_metrics = sae.evaluate(reference, test_middle)
+print(middle_metrics)
 
 # %%
 last_reference = sae.TopK(d_model, 8 * d_model, k=32).to(setting.device)
 last_history = sae.train(last_reference, train_last, config=config, progress="TopK, last layer")
-last_marks = sae.evaluate(last_reference, test_last)
-print(last_marks)
+last_metrics = sae.evaluate(last_reference, test_last)
+print(last_metrics)
 
 # %% [markdown]
 # How much does the reconstruction error harm the model? Replace the activation by its reconstruction and let the model
@@ -327,11 +327,11 @@ plots.training({"my SAE, middle layer": my_history, "TopK, middle layer": histor
 # original's SAE, expect a peak at the right end: latents that fire on nearly everything.
 
 # %%
-my_marks = sae.evaluate(my_sae, test_middle)
+my_metrics = sae.evaluate(my_sae, test_middle)
 densities = {
-    "original, last layer": original_marks.density,
-    "my SAE, middle layer": my_marks.density,
-    "TopK, middle layer": middle_marks.density,
+    "original, last layer": original_metrics.density,
+    "my SAE, middle layer": my_metrics.density,
+    "TopK, middle layer": middle_metrics.density,
 }
 plots.density(densities)
 
@@ -352,7 +352,7 @@ for k in (8, 32, 96):
     frontier.append(sae.evaluate(candidate, test_middle))
 
 # %%
-plots.frontier({"TopK, a sixth of the steps": frontier}, {"reference": middle_marks, "my SAE": my_marks})
+plots.frontier({"TopK, a sixth of the steps": frontier}, {"reference": middle_metrics, "my SAE": my_metrics})
 
 # %% [markdown]
 # ### How sinks flatter the FVU
@@ -442,13 +442,13 @@ label_figures = {
 }
 report(
     "2.3",
-    original_sae=original_marks.figures(),
-    reference_middle=middle_marks.figures(),
+    original_sae=original_metrics.figures(),
+    reference_middle=middle_metrics.figures(),
     reference_delta_ce=replacement.delta,
     reference_kl=replacement.kl,
     reference_ce_recovered=replacement.recovered,
     frontier=[marks.figures() for marks in frontier],
-    reference_last=last_marks.figures(),
+    reference_last=last_metrics.figures(),
     naive_fvu_with_sinks=with_sinks.fvu,
     naive_fvu_without_sinks=without_sinks.fvu,
     sink_share_of_variance=sink_share,

@@ -14,7 +14,7 @@ from helpers.report import report
 from helpers.steering.curves import SteeringError
 
 # Task 1.3. Measured on smollm2 with the original recipe and 40 prompts; see the README.
-MIN_SHIFT, MAX_FLUENCY = 0.5, 2.0
+MIN_SHIFT, MAX_PERPLEXITY_RATIO = 0.5, 2.0
 ENOUGH_PROMPTS = 20  # with fewer, one prompt moves a share by 5 points or more, so only the direction counts
 
 
@@ -41,7 +41,7 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
             "1.3", f"The curve was measured on layers {list(curve.layers)}, not on best_layers: run the sweep again."
         )
     try:
-        shift, fluency = curve.shift(c), curve.fluency(c)
+        shift, fluency = curve.shift(c), curve.perplexity_ratio(c)
     except SteeringError as error:
         raise _failed("1.3", str(error)) from error
     plain = curve.at(0).positive
@@ -49,10 +49,10 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
     prompts = len(curve.at(c).completions)
     key = f"c = {c:g}: shift {shift:+.2f}, perplexity × {fluency:.2f}, random {drift:.2f}"
     figures = {
-        "best coefficient": c, "shift": shift, "fluency ratio": fluency, "prompts": prompts,
+        "best coefficient": c, "shift": shift, "perplexity ratio": fluency, "prompts": prompts,
         "shift, 95% interval": curve.shift_interval(c), "share of prompts that move the wrong way": curve.wrong_way(c),
         "random direction moves share by": drift,
-        "dose response": [point.figures() for point in curve.points],
+        "coefficient sweep": [point.figures() for point in curve.points],
         "random direction": [point.figures() for point in control.points],
     }  # fmt: skip
     why = why_meaningless(model)
@@ -67,9 +67,9 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
             f"The share of positive texts moves by {shift:.2f}; more than {needed:g} is needed: "
             "take a larger coefficient."
         )
-    if prompts >= ENOUGH_PROMPTS and fluency > MAX_FLUENCY:
+    if prompts >= ENOUGH_PROMPTS and fluency > MAX_PERPLEXITY_RATIO:
         problems.append(
-            f"The text falls apart: perplexity is {fluency:.1f} times the unsteered text's, at most {MAX_FLUENCY:g} is "
+            f"The text falls apart: perplexity is {fluency:.1f} times the unsteered text's, at most {MAX_PERPLEXITY_RATIO:g} is "
             f"allowed. Take a smaller coefficient."
         )
     _verdict("1.3", problems, key, **figures)
@@ -120,7 +120,7 @@ def evaluate_or_fail(task: str, module, held_out: Activations) -> sae.Marks:
 
 
 # Task 2.6
-MIN_RISE, MAX_COST = 0.3, 3.0
+MIN_RISE, MAX_LATENT_PERPLEXITY_RATIO = 0.3, 3.0
 
 
 def task_2_6(model, unsteered, steered, label: str, quick: bool = False) -> None:
@@ -133,7 +133,7 @@ def task_2_6(model, unsteered, steered, label: str, quick: bool = False) -> None
     before, after = label_share(model, unsteered, label), label_share(model, steered, label)
     ratio = perplexity(steered) / perplexity(unsteered)
     key = f"{label!r} in {before:.2f} → {after:.2f} of the texts, perplexity × {ratio:.2f}"
-    figures = {"label": label, "share unsteered": before, "share steered": after, "fluency ratio": ratio}
+    figures = {"label": label, "share unsteered": before, "share steered": after, "perplexity ratio": ratio}
     why = why_meaningless(model) or ("too few prompts in a quick budget" if quick else None)
     if why:
         return _skipped("2.6", why, key, **figures)
@@ -143,9 +143,9 @@ def task_2_6(model, unsteered, steered, label: str, quick: bool = False) -> None
             f"The share of texts with {label!r} rises by {after - before:.2f}; {MIN_RISE} is needed: "
             "try another latent or a larger coefficient."
         )
-    if ratio > MAX_COST:
+    if ratio > MAX_LATENT_PERPLEXITY_RATIO:
         problems.append(
-            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most {MAX_COST:g} is "
+            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most {MAX_LATENT_PERPLEXITY_RATIO:g} is "
             f"allowed. Take a smaller coefficient."
         )
     _verdict("2.6", problems, key, **figures)

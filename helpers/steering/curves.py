@@ -89,7 +89,7 @@ class Curve:
         pairs = list(zip(self.at(coefficient).tones, self.at(-coefficient).tones, strict=True))
         return sum(up < down for up, down in pairs) / len(pairs) if pairs else math.nan
 
-    def fluency(self, coefficient: float) -> float:
+    def perplexity_ratio(self, coefficient: float) -> float:
         """Return the perplexity ratio: the higher perplexity of +c and −c, divided by that of the unsteered text."""
         worse = max(self.at(coefficient).perplexity, self.at(-coefficient).perplexity)
         return worse / self.at(0).perplexity
@@ -102,7 +102,7 @@ def figures(curve: Curve, coefficient: float) -> dict:
         "layers": None if curve.layers is None else list(curve.layers),
         "shift": curve.shift(coefficient),
         "shift, 95% interval": curve.shift_interval(coefficient),
-        "fluency ratio": curve.fluency(coefficient),
+        "perplexity ratio": curve.perplexity_ratio(coefficient),
         "wrong way": curve.wrong_way(coefficient),
         "diversity": min(curve.at(sign * coefficient).diversity for sign in (-1, 1)),
         "prompts": len(curve.at(coefficient).completions),
@@ -118,6 +118,6 @@ def table(settings: dict[str, tuple[Curve, float]]) -> str:
         low, high = row["shift, 95% interval"]
         lines.append(
             f"{name:{width}} ±{c:<7.3g} {row['shift']:+.2f}  ({low:+.2f} to {high:+.2f})   "
-            f"× {row['fluency ratio']:<14.2f}   {row['wrong way']:<9.0%}   {row['diversity']:.2f}"
+            f"× {row['perplexity ratio']:<14.2f}   {row['wrong way']:<9.0%}   {row['diversity']:.2f}"
         )
     return "\n".join(lines)

@@ -27,24 +27,24 @@ class LayerMap:
         return self._each(Curve.shift)
 
     @property
-    def fluency(self) -> Float[Tensor, "sets sizes"]:
-        return self._each(Curve.fluency)
+    def perplexity_ratio(self) -> Float[Tensor, "sets sizes"]:
+        return self._each(Curve.perplexity_ratio)
 
     def _each(self, figure: Callable[[Curve, float], float]) -> Float[Tensor, "sets sizes"]:
         pairs = zip(self.curves, self.coefficients, strict=True)
         return torch.tensor([[figure(curve, c) for curve, c in zip(*pair, strict=True)] for pair in pairs])
 
-    def best(self, max_fluency: float) -> tuple[tuple[int, ...], float]:
-        """Return the layers and coefficient with the largest shift at a perplexity ratio of at most ``max_fluency``.
+    def best(self, max_perplexity_ratio: float) -> tuple[tuple[int, ...], float]:
+        """Return the layers and coefficient with the largest shift at a perplexity ratio of at most ``max_perplexity_ratio``.
 
         Ties go to the lower perplexity ratio. If no setting qualifies, return the one with the lowest ratio.
         """
         entries = [
-            (curve.shift(c), -curve.fluency(c), layers, c)
+            (curve.shift(c), -curve.perplexity_ratio(c), layers, c)
             for layers, curves, cs in zip(self.layer_sets, self.curves, self.coefficients, strict=True)
             for curve, c in zip(curves, cs, strict=True)
         ]
-        fluent = [entry for entry in entries if -entry[1] <= max_fluency]
+        fluent = [entry for entry in entries if -entry[1] <= max_perplexity_ratio]
         best = max(fluent, key=lambda entry: entry[:2]) if fluent else max(entries, key=lambda entry: entry[1])
         return best[2], best[3]
 

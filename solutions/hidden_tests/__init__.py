@@ -44,7 +44,7 @@ PROVIDED = {
     ),
     "02_sparse_autoencoder": (
         "n_layers", "d_model", "lines", "middle_name", "last_name", "middle", "norms", "train_middle", "test_middle", "config",
-        "reference", "history", "middle_marks", "names", "truth", "kept", "latent_f1", "best_latents", "neuron_f1", "punctuation",
+        "reference", "history", "middle_metrics", "names", "truth", "kept", "latent_f1", "best_latents", "neuron_f1", "punctuation",
     ),
 }  # fmt: skip
 

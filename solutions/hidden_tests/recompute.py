@@ -32,7 +32,10 @@ def compare_coefficient(answer: Words, expected: Words, facts) -> str:
     except BadAnswer as error:
         return str(error)
     best_shift, best_fluency = _steering_outcome(facts, expected)
-    least, most = min(outcomes.MIN_SHIFT, EFFECT * best_shift), max(outcomes.MAX_FLUENCY, RATIO_ROOM * best_fluency)
+    least, most = (
+        min(outcomes.MIN_SHIFT, EFFECT * best_shift),
+        max(outcomes.MAX_PERPLEXITY_RATIO, RATIO_ROOM * best_fluency),
+    )
     if not math.isfinite(shift + fluency):
         return "the steered model writes nothing that can be measured: take a smaller coefficient"
     if shift < 0:
@@ -196,7 +199,10 @@ def compare_latent(answer: Words, expected: Words, facts) -> str:
     except BadAnswer as error:
         return str(error)
     best_rise, best_ratio = _latent_outcome(facts, expected)
-    least, most = min(outcomes.MIN_RISE, EFFECT * best_rise), max(outcomes.MAX_COST, RATIO_ROOM * best_ratio)
+    least, most = (
+        min(outcomes.MIN_RISE, EFFECT * best_rise),
+        max(outcomes.MAX_LATENT_PERPLEXITY_RATIO, RATIO_ROOM * best_ratio),
+    )
     if not math.isfinite(rise + ratio):
         return "the steered model writes nothing that can be measured: take a smaller coefficient"
     if rise <= 0 or rise < least:

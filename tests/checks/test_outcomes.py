@@ -59,7 +59,7 @@ def test_a_good_coefficient_passes(knows_english, reports):
     outcomes.task_1_3(ANY, curve(), curve(0.55, 0.5), 0.2, [3, 4])
     ((task, passed, key, figures),) = reports
     assert (task, passed) == ("1.3", True) and "shift +0.80" in key and "× 1.40" in key and "random 0.05" in key
-    assert figures["shift"] == pytest.approx(0.8) and len(figures["dose response"]) == 3
+    assert figures["shift"] == pytest.approx(0.8) and len(figures["coefficient sweep"]) == 3
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_latent_that_steers(knows_english, reports):
     )
     outcomes.task_2_6(ANY, written(PLAIN), written(FAMILY, -1.5), label)
     ((task, passed, key, figures),) = reports
-    assert (task, passed) == ("2.6", True) and figures["fluency ratio"] == pytest.approx(math.exp(0.5))
+    assert (task, passed) == ("2.6", True) and figures["perplexity ratio"] == pytest.approx(math.exp(0.5))
     assert "0.00 → 0.75" in key
 
 

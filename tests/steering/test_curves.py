@@ -156,7 +156,7 @@ def point(coefficient, positive, perplexity):
 def test_shift_and_perplexity_ratio():
     curve = Curve((point(-0.2, 0.1, 8.0), point(0.0, 0.5, 4.0), point(0.1 + 0.1, 0.9, 6.0)))
     assert curve.shift(0.2) == pytest.approx(0.8)
-    assert curve.fluency(0.2) == curve.fluency(-0.2) == 2.0  # the higher perplexity counts
+    assert curve.perplexity_ratio(0.2) == curve.perplexity_ratio(-0.2) == 2.0  # the higher perplexity counts
     assert curve.at(0.2) is curve.points[2]
     with pytest.raises(SteeringError, match=r"no coefficient \+0\.3\. Choose one of -0\.2, \+0, \+0\.2"):
         curve.at(0.3)

@@ -100,7 +100,7 @@ def test_compare_equals_a_sweep_of_each_setting_alone(tiny_model, vectors):
         )
         curve, c = found[name]
         assert c == setting.coefficient and curve.shift(c) == alone.shift(c) and curve.layers == setting.layers
-        assert curve.fluency(c) == pytest.approx(alone.fluency(c), rel=1e-4)
+        assert curve.perplexity_ratio(c) == pytest.approx(alone.perplexity_ratio(c), rel=1e-4)
     assert found["flipped"][0].shift(-3.0) == -found["all"][0].shift(3.0) != 0
 
 
@@ -115,7 +115,7 @@ def test_matched_coefficient_gives_equal_sizes():
 def test_layer_map_equals_a_sweep_per_setting(tiny_model, vectors):
     norms, sets, sizes = torch.tensor([2.0, 4.0]), [[0], [0, 1], [1]], [1.0, 4.0]
     found = layer_maps.layer_map(tiny_model, make_hooks, vectors, norms, PROMPTS, sets, sizes, NEW)
-    assert found.shift.shape == found.fluency.shape == (3, 2)
+    assert found.shift.shape == found.perplexity_ratio.shape == (3, 2)
     for i, layers in enumerate(sets):
         for j, size in enumerate(sizes):
             c = steering.matched_coefficient(vectors, norms, layers, size)
@@ -123,8 +123,8 @@ def test_layer_map_equals_a_sweep_per_setting(tiny_model, vectors):
                 tiny_model, make_hooks, vectors, PROMPTS, [-c, c], layers, NEW, with_judge=False
             )
             assert found.coefficients[i][j] == c
-            assert found.shift[i, j] == pytest.approx(alone.shift(c)) and found.fluency[i, j] == pytest.approx(
-                alone.fluency(c), rel=1e-4
+            assert found.shift[i, j] == pytest.approx(alone.shift(c)) and found.perplexity_ratio[i, j] == pytest.approx(
+                alone.perplexity_ratio(c), rel=1e-4
             )
 
 
@@ -169,7 +169,7 @@ def test_table_shows_the_figures(tiny_model, vectors):
     assert (
         line.startswith("all layers ±4 ")
         and f"{curve.shift(4.0):+.2f}" in line
-        and f"× {curve.fluency(4.0):.2f}" in line
+        and f"× {curve.perplexity_ratio(4.0):.2f}" in line
     )
 
 
