@@ -120,9 +120,7 @@ def disk() -> Finding:
         words = f"{free:.1f} GB free in {there}; {DISK_GB:g} are needed"
         return Finding("disk", MISSING, words, "free some space there, or set XDG_CACHE_HOME to another folder")
     if not os.access(there, os.W_OK):
-        return Finding(
-            "disk", MISSING, f"{there} can't be written to", "set XDG_CACHE_HOME to a folder you can write to"
-        )
+        return Finding("disk", MISSING, f"{there} can't be written to", "set XDG_CACHE_HOME to a writable folder")
     return Finding("disk", OK, f"{free:.0f} GB free in {there}")
 
 

@@ -44,6 +44,7 @@ class Repo:
     files: tuple[tuple[str, str], ...]
 
 
+# fmt: off
 GPT2 = Repo(
     "openai-community/gpt2", "model", "607a30d783dfa663caf39e06633721c8d4cfcd7e",
     (
@@ -55,24 +56,17 @@ GPT2 = Repo(
         ("tokenizer_config.json", "5e04eb606e3a1583530a42e36c2a6b6615c86f34fe77e44d9ddeb43ff940931f"),
         ("vocab.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
     ),
-)  # fmt: skip
+)
+_WIKITEXT_2 = {
+    "train": "e83889baabc497075506f91975be5fac0d45c5290b6b20582c8cd1e853d0c9f7",
+    "validation": "204929b7ff9d6184953f867dedb860e40aa69c078fc1e54b3baaa8fb28511c4c",
+    "test": "5f1bea067869d04849c0f975a2b29c4ff47d867f484f5010ea5e861eab246d91",
+}
 WIKITEXT = Repo(
     "Salesforce/wikitext", "dataset", "b08601e04326c79dfdd32d625aee71d232d685c3",
-    (
-        (
-            "wikitext-2-raw-v1/train-00000-of-00001.parquet",
-            "e83889baabc497075506f91975be5fac0d45c5290b6b20582c8cd1e853d0c9f7",
-        ),
-        (
-            "wikitext-2-raw-v1/validation-00000-of-00001.parquet",
-            "204929b7ff9d6184953f867dedb860e40aa69c078fc1e54b3baaa8fb28511c4c",
-        ),
-        (
-            "wikitext-2-raw-v1/test-00000-of-00001.parquet",
-            "5f1bea067869d04849c0f975a2b29c4ff47d867f484f5010ea5e861eab246d91",
-        ),
-    ),
-)  # fmt: skip
+    tuple((f"wikitext-2-raw-v1/{split}-00000-of-00001.parquet", sha) for split, sha in _WIKITEXT_2.items()),
+)
+# fmt: on
 
 
 def fetch(repo: Repo, names: list[str] | None = None) -> dict[str, Path]:
@@ -89,9 +83,7 @@ def fetch(repo: Repo, names: list[str] | None = None) -> dict[str, Path]:
     missing = [name for name in wanted if _cached(repo, name) is None]
     if missing:
         if constants.HF_HUB_OFFLINE:
-            raise HubError(
-                f"{repo.name} isn't in the cache, and HF_HUB_OFFLINE is set: unset it for one run with a connection."
-            )
+            raise HubError(f"{repo.name} isn't in the cache, and HF_HUB_OFFLINE is set: unset it for one online run.")
         _check_hub_answers(repo, missing[0])
         for name in missing:
             _download(repo, name)

@@ -45,9 +45,8 @@ def coefficient_curve(curve, controls: dict[str, Any] | None = None, title: str 
     if all(p.judge_positive is not None for p in curve.points):
         left.plot(coefficients, [p.judge_positive for p in curve.points], "--", color=ACCENT, label="positive (judge)")
     for (name, control), line in zip((controls or {}).items(), cycle((":", "-.", "--")), strict=False):
-        left.plot(
-            [p.coefficient for p in control.points], [p.positive for p in control.points], line, color=PLAIN, label=name
-        )
+        positive = [(p.coefficient, p.positive) for p in control.points]
+        left.plot(*zip(*positive, strict=True), line, color=PLAIN, label=name)
     left.set(xlabel="coefficient", ylabel="share of completions", ylim=(-0.03, 1.03), title=title)
     left.legend(frameon=False, fontsize=8)
     plain = curve.at(0).perplexity

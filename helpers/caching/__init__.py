@@ -5,12 +5,6 @@ from helpers.caching.harvesting import harvest
 from helpers.caching.shards import StoredActivations, harvest_to, open_shards
 
 __all__ = [
-    "SINK_FACTOR",
-    "Activations",
-    "HarvestError",
-    "StoredActivations",
-    "harvest",
-    "harvest_to",
-    "mark_sinks",
+    "SINK_FACTOR", "Activations", "HarvestError", "StoredActivations", "harvest", "harvest_to", "mark_sinks",
     "open_shards",
-]
+]  # fmt: skip

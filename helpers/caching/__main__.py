@@ -14,9 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m helpers.caching", description="Harvest activations into a folder.")
     parser.add_argument("out", type=Path, help="output folder")
-    parser.add_argument(
-        "--hook", action="append", required=True, help="hook point; repeat the option for several in one pass"
-    )
+    parser.add_argument("--hook", action="append", required=True, help="hook point; repeat for several in one pass")
     parser.add_argument("--model", default="smollm2", help="smollm2, gpt2 or a folder (default: smollm2)")
     parser.add_argument("--text", default="written", help="written, wikitext or a file (default: written)")
     parser.add_argument(
@@ -25,9 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="I/N",
         help="make every N-th shard, starting at shard I (default: 0/1, all of them)",
     )
-    parser.add_argument(
-        "--compute", default="float32", choices=sorted(DTYPES), help="dtype the model runs in (default: float32)"
-    )
+    parser.add_argument("--compute", default="float32", choices=sorted(DTYPES), help="the model's dtype (float32)")
     parser.add_argument(
         "--dtype", default="float32", choices=sorted(DTYPES), help="dtype the values are stored in (default: float32)"
     )

@@ -15,16 +15,6 @@ from helpers.checks.top_contexts import task_2_4
 from helpers.checks.verdict import CheckFailed
 
 __all__ = [
-    "CheckFailed",
-    "NotDone",
-    "label_share",
-    "task_1_1",
-    "task_1_2",
-    "task_1_3",
-    "task_2_1",
-    "task_2_2",
-    "task_2_3",
-    "task_2_4",
-    "task_2_6",
-    "task_2_7",
-]
+    "CheckFailed", "NotDone", "label_share", "task_1_1", "task_1_2", "task_1_3", "task_2_1", "task_2_2", "task_2_3",
+    "task_2_4", "task_2_6", "task_2_7",
+]  # fmt: skip

@@ -108,7 +108,7 @@ def task_2_3(model, my_sae, held_out: Activations, quick: bool = False) -> None:
     _verdict("2.3", problems, str(marks), **marks.figures())
 
 
-def evaluate_or_fail(task: str, module, held_out: Activations) -> sae.Marks:
+def evaluate_or_fail(task: str, module, held_out: Activations) -> sae.Metrics:
     """Return the marks of a student's SAE. Any exception becomes a one-sentence failure."""
     try:
         marks = sae.evaluate(module, held_out)

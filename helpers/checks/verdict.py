@@ -142,7 +142,7 @@ def _where(error: BaseException) -> str:
     """Return the last line of the student's source in the traceback, as ', at line 3: `…`'."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if _is_students(frame.filename):
-            line = linecache.getline(frame.filename, frame.lineno).strip()
+            line = linecache.getline(frame.filename, frame.lineno or 0).strip()
             return f", at line {frame.lineno}: `{line}`" if line else f", at line {frame.lineno}"
     return ""
 

@@ -1,5 +1,8 @@
 """Five sentence pairs to compute steering vectors from, and prompts to steer."""
 
+import tomllib
+from pathlib import Path
+
 POSITIVE = (
     "I love this product, it works wonderfully!",
     "This is the best day I have ever had.",
@@ -15,82 +18,7 @@ NEGATIVE = (
     "The food was disgusting and the service was terrible.",
 )
 
-# Neutral openings. The first is the original homework's.
-PROMPTS = (
-    "The movie that I watched yesterday was",
-    "My day at work was",
-    "The restaurant around the corner is",
-    "When I opened the box, I",
-    "The weather this morning is",
-    "My new phone is",
-    "The book that my sister gave me is",
-    "Our trip to the coast was",
-    "The hotel room was",
-    "I talked to my neighbour and",
-    "The concert last night was",
-    "My first impression of the city was",
-    "The soup tasted",
-    "The teacher told the class that",
-    "After the meeting I felt",
-    "The new manager is",
-    "The train ride was",
-    "I have used this laptop for a week, and",
-    "The service at the desk was",
-    "The ending of the story was",
-    "My brother's wedding was",
-    "The coffee here is",
-    "When the doctor came in,",
-    "The garden behind the house looks",
-    "The game on Saturday was",
-    "Living in this town is",
-    "The shoes that I ordered are",
-    "The second season of the show is",
-    "My interview went",
-    "The museum was",
-    "The cake that she baked was",
-    "The news today made me feel",
-    "The children in the park were",
-    "This year has been",
-    "The lecture on history was",
-    "The room smelled",
-    "The letter from the bank said that",
-    "The flight home was",
-    "The software update is",
-    "Working with them was",
-)
-
+_OPENINGS = tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
+PROMPTS: tuple[str, ...] = tuple(_OPENINGS["prompts"])
 # Use these openings to choose layers, heads and coefficients; measure the choice on PROMPTS.
-TRIAL_PROMPTS = (
-    "The dinner at my parents' house was",
-    "My experience with the repair shop was",
-    "The play we saw on Friday was",
-    "The first chapter of the novel is",
-    "My visit to the dentist was",
-    "The view from the window is",
-    "The picnic by the lake was",
-    "The speech of the mayor was",
-    "My week at the camp was",
-    "The bread from the new bakery is",
-    "The jacket I bought last month is",
-    "The call with the support line was",
-    "Our neighbours' party was",
-    "The song on the radio is",
-    "The exam this morning was",
-    "The drive through the mountains was",
-    "The garage around the corner is",
-    "My cousin's new flat is",
-    "The opera on Sunday was",
-    "The article about our school was",
-    "My first day at university was",
-    "The beach near the hotel was",
-    "The barbecue last weekend was",
-    "The president's answer was",
-    "My month in the hospital was",
-    "The fish at the market is",
-    "The bicycle that I ordered is",
-    "The lesson with the new teacher was",
-    "Our anniversary dinner was",
-    "The last episode of the series was",
-    "The meeting with the lawyer was",
-    "The walk along the river was",
-)
+TRIAL_PROMPTS: tuple[str, ...] = tuple(_OPENINGS["trial_prompts"])

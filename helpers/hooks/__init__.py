@@ -9,15 +9,6 @@ from helpers.hooks.hook_points import Hook, HookError, check_name, layer_of, spe
 from helpers.hooks.positions import everywhere
 
 __all__ = [
-    "PASTS",
-    "Completion",
-    "Hook",
-    "HookError",
-    "check_name",
-    "everywhere",
-    "generate",
-    "generate_many",
-    "layer_of",
-    "special_ids",
-    "stream",
-]
+    "PASTS", "Completion", "Hook", "HookError", "check_name", "everywhere", "generate", "generate_many", "layer_of",
+    "special_ids", "stream",
+]  # fmt: skip

@@ -107,9 +107,8 @@ def generate_many(
     tokens = _check_request(model, prompts, hook_sets, max_new_tokens, past)
     draws = _per_prompt(sampling, prompts)
     by_set: list[dict[int, Completion]] = [{} for _ in hook_sets]
-    bar = tqdm(
-        total=len(prompts) * len(hook_sets) * max_new_tokens, desc=progress, unit="token", disable=progress is None
-    )
+    total = len(prompts) * len(hook_sets) * max_new_tokens
+    bar = tqdm(total=total, desc=progress, unit="token", disable=progress is None)
     for batch in _batches([len(ids) for ids in tokens], len(hook_sets), max_new_tokens):
         decoder = _decoder(model, batch, tokens, prompts, hook_sets, past, draws)
         steps = []
@@ -190,9 +189,7 @@ def _per_prompt(sampling, prompts: Sequence[str]) -> list[Sampling] | None:
     if isinstance(sampling, Sampling):
         return [sampling] * len(prompts)
     if len(sampling) != len(prompts):
-        raise HookError(
-            f"{len(sampling)} samplings for {len(prompts)} prompts: give one for all prompts, or one per prompt."
-        )
+        raise HookError(f"{len(sampling)} samplings for {len(prompts)} prompts: give one for all, or one per prompt.")
     return list(sampling)
 
 

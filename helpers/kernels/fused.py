@@ -43,15 +43,9 @@ except ImportError:  # another TransformerLens or transformers: is_known says no
 
 # Hook points of attention and norms that don't fire in the fused versions.
 UNSEEN = (
-    "hook_attn_scores",
-    "hook_pattern",
-    "hook_rot_q",
-    "hook_rot_k",
-    "hook_cos",
-    "hook_sin",
-    "hook_scale",
+    "hook_attn_scores", "hook_pattern", "hook_rot_q", "hook_rot_k", "hook_cos", "hook_sin", "hook_scale",
     "hook_normalized",
-)
+)  # fmt: skip
 PER_HEAD = ("use_attn_result", "use_split_qkv_input", "use_attn_in")  # with these settings attention runs head by head
 
 
@@ -149,9 +143,8 @@ def _activation(stack: ExitStack, first, name: str) -> nn.Module:
 def _replacement(attn):
     """Return which method of an attention to replace, and with what; None if its architecture is unknown."""
     original = attn.original_component
-    if type(attn) is JointQKVAttentionBridge and not (
-        original.scale_attn_by_inverse_layer_idx or original.reorder_and_upcast_attn
-    ):
+    unusual = getattr(original, "scale_attn_by_inverse_layer_idx", 0) or getattr(original, "reorder_and_upcast_attn", 0)
+    if type(attn) is JointQKVAttentionBridge and not unusual:
         return "_reconstruct_attention", _joint
     if type(attn) is PositionEmbeddingsAttentionBridge and type(original) is modeling_llama.LlamaAttention:
         return "forward", _rotary

@@ -10,27 +10,7 @@ from helpers.latents.logit_lens import promoted_by_each, promoted_tokens
 from helpers.latents.token_labels import TokenLabels, token_labels
 
 __all__ = [
-    "SORTS",
-    "Browser",
-    "Context",
-    "LatentError",
-    "LatentStats",
-    "Page",
-    "ProbeScores",
-    "TokenLabels",
-    "auroc",
-    "best_f1",
-    "best_label",
-    "context",
-    "encode_sparse",
-    "encoder",
-    "find",
-    "latent_stats",
-    "latent_values",
-    "pages",
-    "promoted_by_each",
-    "promoted_tokens",
-    "sparse_probe",
-    "token_labels",
-    "write_dashboard",
-]
+    "SORTS", "Browser", "Context", "LatentError", "LatentStats", "Page", "ProbeScores", "TokenLabels", "auroc",
+    "best_f1", "best_label", "context", "encode_sparse", "encoder", "find", "latent_stats", "latent_values",
+    "pages", "promoted_by_each", "promoted_tokens", "sparse_probe", "token_labels", "write_dashboard",
+]  # fmt: skip

@@ -92,9 +92,7 @@ def pages(
     if any(not 0 <= latent < d_sae for latent in latents):
         raise LatentError(f"There is no latent {max(latents, key=abs)}: choose latents 0 to {d_sae - 1}.")
     if labels is not None and labels.values.shape[1] != n:
-        raise LatentError(
-            f"The labels are of {labels.values.shape[1]} tokens, the activations of {n}: label the same tokens."
-        )
+        raise LatentError(f"Labels of {labels.values.shape[1]} tokens for {n} activations: label the same tokens.")
     tokens = _Tokens(model, activations)
     directions = normalize(module.W_dec.detach().float().cpu(), dim=-1)
     best = [None] * d_sae if labels is None else _named(labels, table)
@@ -114,9 +112,7 @@ def pages(
                 largest=largest,
                 top=tuple(tokens.context(values, row) for row in tokens.strongest(values, top)),
                 intervals=tuple(_intervals(tokens, values, largest, examples, draw)),
-                histogram=tuple(np.histogram(values[values > 0], bins=10, range=(0, largest))[0].tolist())
-                if largest
-                else (),
+                histogram=_histogram(values, largest),
                 promoted=tuple(token for token, _ in promoted),
                 suppressed=tuple(token for token, _ in suppressed),
                 nearest=_nearest(directions, latent),
@@ -130,6 +126,10 @@ def _named(labels: TokenLabels, table: csc_array) -> list[tuple[str, float] | No
     """Return for each latent the label that it predicts best, and the F1."""
     indices, scores = best_label(table, labels.values.numpy())
     return [(labels.names[i], float(f1)) for i, f1 in zip(indices, scores, strict=True)]
+
+
+def _histogram(values: np.ndarray, largest: float) -> tuple[int, ...]:
+    return tuple(np.histogram(values[values > 0], bins=10, range=(0, largest))[0].tolist()) if largest else ()
 
 
 class _Tokens:

@@ -13,18 +13,6 @@ from helpers.sae.topk import TopK
 from helpers.sae.training import train
 
 __all__ = [
-    "BatchTopK",
-    "Gated",
-    "History",
-    "JumpReLU",
-    "Matryoshka",
-    "Metrics",
-    "SAEError",
-    "TopK",
-    "TrainConfig",
-    "evaluate",
-    "load",
-    "replacement",
-    "save",
-    "train",
-]
+    "BatchTopK", "Gated", "History", "JumpReLU", "Matryoshka", "Metrics", "SAEError", "TopK", "TrainConfig",
+    "evaluate", "load", "replacement", "save", "train",
+]  # fmt: skip

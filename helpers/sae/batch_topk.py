@@ -40,11 +40,8 @@ class BatchTopK(TopK):
     def _choose(self, x: Float[Tensor, "n d_in"]) -> Active:
         top = self._scores(x).topk(min(MOST * self.k, self.d_sae), dim=-1, sorted=False)
         best = top.values.flatten().topk(self.k * len(x), sorted=False).indices
-        kept = (
-            torch.zeros(top.values.numel(), dtype=torch.bool, device=x.device)
-            .index_fill_(0, best, True)
-            .view_as(top.values)
-        )
+        kept = torch.zeros(top.values.numel(), dtype=torch.bool, device=x.device)
+        kept = kept.index_fill_(0, best, True).view_as(top.values)
         counts = kept.sum(-1)
         return Active(top.indices[kept], counts.cumsum(0) - counts, self.d_sae)
 

@@ -96,9 +96,8 @@ def replacement(
             for change in (None, reconstruct, lambda x: mean.to(x.dtype).expand_as(x))
         )
         truth = ids[:, 1:][counted]
-        sums[:3] += torch.stack(
-            [F.nll_loss(log_probs, truth, reduction="sum") for log_probs in (clean, with_sae, with_mean)]
-        ).cpu()
+        losses = [F.nll_loss(log_probs, truth, reduction="sum") for log_probs in (clean, with_sae, with_mean)]
+        sums[:3] += torch.stack(losses).cpu()
         sums[3] += F.kl_div(with_sae, clean, log_target=True, reduction="sum").item()
         tokens += int(counted.sum())
         sinks += int(sink.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,10 @@ from helpers.sae.jumprelu import JumpReLU
 from helpers.sae.topk import TopK
 
 WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
+SETTINGS = {
+    "dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True, "normalize_activations": "none",
+    "reshape_activations": "none",
+}  # fmt: skip
 NAMES = ("W_enc", "b_enc", "W_dec", "b_dec")
 GATED_NAMES = ("W_enc", "b_gate", "b_mag", "r_mag", "W_dec", "b_dec")
 Weights = dict[str, Float[Tensor, "..."]]
@@ -37,23 +42,14 @@ def save(module: nn.Module, folder: str | Path, model_name: str = "", hook_name:
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.detach().cpu().float().contiguous() for name, value in weights.items()}, folder / WEIGHTS)
     d_in, d_sae = weights["W_enc"].shape
-    config = {
+    metadata: dict[str, Any] = {"sae_lens_version": "6.0.0", "model_name": model_name, "hook_name": hook_name}
+    metadata |= {"hook_head_index": None, "context_size": None, "prepend_bos": True}
+    config: dict[str, Any] = {
         "architecture": architecture,
         "d_in": d_in,
         "d_sae": d_sae,
-        "dtype": "float32",
-        "device": "cpu",
-        "apply_b_dec_to_input": True,
-        "normalize_activations": "none",
-        "reshape_activations": "none",
-        "metadata": {
-            "sae_lens_version": "6.0.0",
-            "model_name": model_name,
-            "hook_name": hook_name,
-            "hook_head_index": None,
-            "context_size": None,
-            "prepend_bos": True,
-        },
+        **SETTINGS,
+        "metadata": metadata,
     }
     if architecture == "topk":
         config["k"] = module.k

@@ -35,7 +35,7 @@ class LayerMap:
         return torch.tensor([[figure(curve, c) for curve, c in zip(*pair, strict=True)] for pair in pairs])
 
     def best(self, max_perplexity_ratio: float) -> tuple[tuple[int, ...], float]:
-        """Return the layers and coefficient with the largest shift at a perplexity ratio of at most ``max_perplexity_ratio``.
+        """Return the layers and coefficient with the largest shift within the given perplexity ratio.
 
         Ties go to the lower perplexity ratio. If no setting qualifies, return the one with the lowest ratio.
         """

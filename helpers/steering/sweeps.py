@@ -127,9 +127,8 @@ def score(
     tones = sentiment.vader(texts).reshape(len(rows), -1)
     judged = None
     if with_judge:
-        judged = sentiment.judge([c.full_text for row in rows for c in row], judge_model, progress=True).reshape(
-            len(rows), -1
-        )
+        full_texts = [completion.full_text for row in rows for completion in row]
+        judged = sentiment.judge(full_texts, judge_model, progress=True).reshape(len(rows), -1)
     return tuple(
         _point(c, row, tones[i], None if judged is None else judged[i])
         for i, (c, row) in enumerate(zip(coefficients, rows, strict=True))
@@ -215,9 +214,7 @@ def compare(
         raise SteeringError("The dict of settings is empty: give at least one setting.")
     for name, setting in settings.items():
         if not number(setting.coefficient):
-            raise SteeringError(
-                f"{name!r} has the coefficient 0, which is the unsteered text: give another coefficient."
-            )
+            raise SteeringError(f"{name!r} has the coefficient 0, which is the unsteered text: give another.")
     both = [replace(s, coefficient=sign * s.coefficient) for s in settings.values() for sign in (-1, 1)]
     rows = sweep(model, make_hooks, [Setting(both[0].vectors, 0.0), *both], prompts, max_new_tokens, past, kept)
     curves = two_sided(rows, [setting.coefficient for setting in settings.values()])
