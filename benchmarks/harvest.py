@@ -231,7 +231,8 @@ def growth(model: Path, lines: list[str]) -> str:
     """Harvest 1, 10 and 100 times the text into a folder, each in its own process; return a table."""
     code = """
 import resource, sys, time
-from helpers import load_model, shards
+from helpers import load_model
+from helpers.caching import shards
 model = load_model(sys.argv[1])
 lines = open(sys.argv[2], encoding="utf-8").read().split("\\n")
 options = dict(context=64, too_long="cut", lines_per_shard=256, progress=False)

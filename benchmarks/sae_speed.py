@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def ratios(rows: list[Row]) -> list[str]:
-    """Return the ratios of CPU seconds that the README states, as sentences."""
+    """Return the ratios of CPU seconds that docs/results.md states, as sentences."""
     cpu = {row.name: row.cpu for row in rows}
     bare, loop = cpu[HELPERS["relu_bare"]], cpu[HELPERS["relu"]]
     lines = [f"helpers' training loop adds {loop / bare - 1:.0%} to a student's forward and backward."]

@@ -13,6 +13,13 @@ from helpers.sentiment.llm_judge import judge_model
 from tests import tiny
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Mark tests of the real model as slow: ``make check`` leaves them to ``make test``."""
+    for item in items:
+        if {"smollm2", "smollm2_fp32"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(request, tmp_path_factory) -> Path:
     """The tiny model's folder, in pytest's cache if there is one."""

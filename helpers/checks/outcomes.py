@@ -13,7 +13,7 @@ from helpers.checks.verdict import CheckFailed
 from helpers.report import report
 from helpers.steering.curves import SteeringError
 
-# Task 1.3. Measured on smollm2 with the original recipe and 40 prompts; see the README.
+# Task 1.3. Measured on smollm2 with the original recipe and 40 prompts; see docs/results.md.
 MIN_SHIFT, MAX_PERPLEXITY_RATIO = 0.5, 2.0
 ENOUGH_PROMPTS = 20  # with fewer, one prompt moves a share by 5 points or more, so only the direction counts
 

@@ -212,8 +212,9 @@ def test_a_shard_locked_by_another_process_comes_last(tiny_model, tmp_path, stor
 # Imports once and forks for each harvest, since a start takes seconds. One thread makes forks safe and fixes the order
 # of sums.
 SCRIPT = """
-import os, sys
+import os, sys, threading
 import torch
+from tqdm.auto import tqdm
 torch.set_num_threads(1)
 from helpers import load_model
 from helpers.caching import shards
@@ -225,6 +226,7 @@ for request in sys.stdin:
     folder, number, of = request.split()
     child = os.fork()
     if not child:
+        tqdm.set_lock(threading.RLock())  # the inherited lock may be held by a process that was killed
         shards.harvest_to(folder, model, lines, NAMES, part=(int(number), int(of)), **SMALL)
         os._exit(0)
     print(child, flush=True)

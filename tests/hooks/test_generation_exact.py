@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 
+import pytest
 import torch
 
 from helpers import data, hooks
 from tests import tiny
 from tests.hooks.test_generation import model, steer  # noqa: F401
+
+pytestmark = pytest.mark.slow
 
 COEFFICIENTS = (-0.6, -0.3, 0.0, 0.3, 0.6)
 NEAR_TIE = 1e-4  # in logits: two kernels may round a tie to either side
