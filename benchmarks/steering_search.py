@@ -86,7 +86,7 @@ def main() -> None:
     text = "\n".join([
         "# Steering: which layers",
         f"\nMeasured on: {machine()}; {setting.model}, {setting.dtype}, 20 greedy tokens. {len(tried)} settings.",
-        f"\n## The best ten at perplexity ratio <= {MAX_PERPLEXITY_RATIO}, on {len(data.TRIAL_PROMPTS)} trial prompts\n",
+        f"\n## The best ten up to a ratio of {MAX_PERPLEXITY_RATIO}, on {len(data.TRIAL_PROMPTS)} trial prompts\n",
         "```", steering.table({name: found[name] for name in ranked[:10]}), "```",
         f"\n## The best three and the original's recipe, on the notebook's {len(data.PROMPTS)} prompts\n",
         "```", steering.table(measured), "```",

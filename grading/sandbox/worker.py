@@ -60,11 +60,11 @@ def main() -> None:
     commands, answers = _hide_pipes()
     settings = json.loads(sys.argv[1])
     _limit(settings["limits"])
-    import IPython.core.interactiveshell  # noqa: F401
     import matplotlib
-    import safetensors.torch  # noqa: F401
 
     matplotlib.use("agg")
+    importlib.import_module("IPython.core.interactiveshell")
+    importlib.import_module("safetensors.torch")
     for name in ("checks", "latents", "models", "plots", "sae", "sentiment", "steering"):
         importlib.import_module(f"helpers.{name}")
 

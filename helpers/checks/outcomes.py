@@ -41,15 +41,15 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
             "1.3", f"The curve was measured on layers {list(curve.layers)}, not on best_layers: run the sweep again."
         )
     try:
-        shift, fluency = curve.shift(c), curve.perplexity_ratio(c)
+        shift, ratio = curve.shift(c), curve.perplexity_ratio(c)
     except SteeringError as error:
         raise _failed("1.3", str(error)) from error
     plain = curve.at(0).positive
     drift = max(abs(point.positive - plain) for point in control.points)
     prompts = len(curve.at(c).completions)
-    key = f"c = {c:g}: shift {shift:+.2f}, perplexity × {fluency:.2f}, random {drift:.2f}"
+    key = f"c = {c:g}: shift {shift:+.2f}, perplexity × {ratio:.2f}, random {drift:.2f}"
     figures = {
-        "best coefficient": c, "shift": shift, "perplexity ratio": fluency, "prompts": prompts,
+        "best coefficient": c, "shift": shift, "perplexity ratio": ratio, "prompts": prompts,
         "shift, 95% interval": curve.shift_interval(c), "share of prompts that move the wrong way": curve.wrong_way(c),
         "random direction moves share by": drift,
         "coefficient sweep": [point.figures() for point in curve.points],
@@ -67,10 +67,10 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
             f"The share of positive texts moves by {shift:.2f}; more than {needed:g} is needed: "
             "take a larger coefficient."
         )
-    if prompts >= ENOUGH_PROMPTS and fluency > MAX_PERPLEXITY_RATIO:
+    if prompts >= ENOUGH_PROMPTS and ratio > MAX_PERPLEXITY_RATIO:
         problems.append(
-            f"The text falls apart: perplexity is {fluency:.1f} times the unsteered text's, at most {MAX_PERPLEXITY_RATIO:g} is "
-            f"allowed. Take a smaller coefficient."
+            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most "
+            f"{MAX_PERPLEXITY_RATIO:g} is allowed. Take a smaller coefficient."
         )
     _verdict("1.3", problems, key, **figures)
 
@@ -145,8 +145,8 @@ def task_2_6(model, unsteered, steered, label: str, quick: bool = False) -> None
         )
     if ratio > MAX_LATENT_PERPLEXITY_RATIO:
         problems.append(
-            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most {MAX_LATENT_PERPLEXITY_RATIO:g} is "
-            f"allowed. Take a smaller coefficient."
+            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most "
+            f"{MAX_LATENT_PERPLEXITY_RATIO:g} is allowed. Take a smaller coefficient."
         )
     _verdict("2.6", problems, key, **figures)
 

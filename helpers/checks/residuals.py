@@ -214,6 +214,6 @@ def _diagnosis(answer: Answer, expected: np.ndarray, model) -> str:
     if answer.equals(unit):
         return "the averages are normalised to length 1: return them unscaled."
     return (
-        "the averages are wrong, and the check doesn't know this mistake. Per layer, read hook_resid_pre, take the mean "
-        "over a sentence's tokens without BOS, then the mean over the sentences."
+        "the averages are wrong, and the check doesn't know this mistake. Per layer, read hook_resid_pre, take the "
+        "mean over a sentence's tokens without BOS, then the mean over the sentences."
     )

@@ -75,9 +75,9 @@ LAYERS: dict[str, Callable[[np.ndarray, list[int]], np.ndarray]] = {
         v, {layer: layer for layer in range(len(v))}
     ),
     "every layer gets the vector of the last one in the loop: bind the vector when the hook is made": (
-        lambda v, layers: _rows(v, {layer: layers[-1] for layer in layers})
+        lambda v, layers: _rows(v, dict.fromkeys(layers, layers[-1]))
     ),
-    "every layer gets the vector of layer 0": lambda v, layers: _rows(v, {layer: 0 for layer in layers}),
+    "every layer gets the vector of layer 0": lambda v, layers: _rows(v, dict.fromkeys(layers, 0)),
     "the vectors are added after the blocks (hook_resid_post): use hook_resid_pre": (
         lambda v, layers: _rows(v, {layer + 1: layer for layer in layers})
     ),

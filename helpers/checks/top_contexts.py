@@ -47,7 +47,8 @@ QUESTIONS = (
     _Question("order", [0.5, 3.5, 1.25, 2.0, 0.25], [0, 1, 2, 3, 4], [11, 12, 13, 14, 15]),
     _Question("k", [0.5, 3.5, 1.25, 2.0, 0.25, 4.0, 2.75], [0, 1, 2, 3, 4, 5, 6], [11, 12, 13, 14, 15, 16, 17], k=3),
     _Question(
-        "default k", [0.5, 3.5, 1.25, 2.0, 0.25, 4.0, 2.75, 3.0], [9, 3, 7, 2, 5, 1, 8, 4], [20, 21, 22, 23, 24, 25, 26, 27]
+        "default k", [0.5, 3.5, 1.25, 2.0, 0.25, 4.0, 2.75, 3.0], [9, 3, 7, 2, 5, 1, 8, 4],
+        [20, 21, 22, 23, 24, 25, 26, 27],
     ),
     _Question(
         "repeats", [1.5, 6.0, 5.5, 0.75, 2.0, 5.0, 1.0, 2.5, 6.5, 3.0], [4, 4, 4, 2, 2, 2, 7, 7, 4, 5],
@@ -55,8 +56,8 @@ QUESTIONS = (
     ),
     _Question("special", [7.0, 1.5, 6.0, 2.5, 0.5, 3.0], [1, 2, 3, 4, 5, 6], [0, 12, 1, 13, 14, 15], (0, 1), k=3),
     _Question(
-        "special first", [9.0, 4.5, 1.0, 8.0, 2.0, 5.0, 3.0, 0.5], [1, 1, 1, 2, 2, 3, 3, 4], [0, 12, 13, 1, 14, 15, 16, 17],
-        (0, 1), k=3,
+        "special first", [9.0, 4.5, 1.0, 8.0, 2.0, 5.0, 3.0, 0.5], [1, 1, 1, 2, 2, 3, 3, 4],
+        [0, 12, 13, 1, 14, 15, 16, 17], (0, 1), k=3,
     ),
     _Question("dead", [0.0] * 6, [0, 0, 1, 1, 2, 2], [11, 12, 13, 14, 15, 16], k=3),
     _Question("fewer", [0.0, 2.5, 0.0, 1.5, 0.0, 0.0, 0.5], [0, 1, 2, 3, 4, 5, 1], [11, 12, 13, 14, 15, 16, 17]),
@@ -102,7 +103,7 @@ def _ask(function: Callable, question: _Question) -> list[int]:
     latent, texts, tokens = (
         torch.tensor(question.latent), torch.tensor(question.texts), torch.tensor(question.tokens)
     )  # fmt: skip
-    given = [latent.clone(), texts.clone(), tokens.clone(), set(question.special)]
+    given: list = [latent.clone(), texts.clone(), tokens.clone(), set(question.special)]
     value = call(function, *given) if question.k is None else call(function, *given, k=question.k)
     for tensor, before, name in zip(given, (latent, texts, tokens), ("latent", "text_ids", "token_ids"), strict=False):
         unchanged(tensor, before, f"`{name}`")

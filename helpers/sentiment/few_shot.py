@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def check_texts(texts) -> None:
 
 
 def _read_after(model, prompt: str, texts: Sequence[str], layer: int | None, bar) -> tuple[Tensor, Tensor, Tensor]:
-    encode = lambda text: model.tokenizer.encode(text, add_special_tokens=False)  # noqa: E731
+    encode = partial(model.tokenizer.encode, add_special_tokens=False)
     start_cache = DynamicCache()
     with fused(model):
         model.original_model(model.to_tokens(prompt), past_key_values=start_cache, use_cache=True)

@@ -20,7 +20,7 @@ from grading.judging.hidden_tests import (
     same_words,
 )
 
-from .recompute import compare_dictionary, compare_coefficient, compare_latent
+from .recompute import compare_coefficient, compare_dictionary, compare_latent
 
 # Names that a task leaves behind. Steering vectors may come from the grader's own run.
 WANTED = {
@@ -39,12 +39,13 @@ CHECKS = {"1.1": "task_1_1", "1.2": "task_1_2", "2.1": "task_2_1", "2.2": "task_
 # What the notebooks' given cells make, so that unchanged ones needn't run again for each student.
 PROVIDED = {
     "01_sentiment_steering": (
-        "n_layers", "d_model", "prompt", "positive_averages", "negative_averages", "steering_vectors", "medians", "coefficients",
-        "layers", "prompts", "new_tokens", "curve", "controls", "control",
+        "n_layers", "d_model", "prompt", "positive_averages", "negative_averages", "steering_vectors", "medians",
+        "coefficients", "layers", "prompts", "new_tokens", "curve", "controls", "control",
     ),
     "02_sparse_autoencoder": (
-        "n_layers", "d_model", "lines", "middle_name", "last_name", "middle", "norms", "train_middle", "test_middle", "config",
-        "reference", "history", "middle_metrics", "names", "truth", "kept", "latent_f1", "best_latents", "neuron_f1", "punctuation",
+        "n_layers", "d_model", "lines", "middle_name", "last_name", "middle", "norms", "train_middle", "test_middle",
+        "config", "reference", "history", "middle_metrics", "names", "truth", "kept", "latent_f1", "best_latents",
+        "neuron_f1", "punctuation",
     ),
 }  # fmt: skip
 
@@ -65,7 +66,7 @@ def _same_averages(answer: Words, expected: Words, facts) -> str:
     layers = len(expected["averages"])
     found = numbers(answer, "averages")
     if found.ndim == 2 and len(found) != layers:
-        return f"there are {len(found)} rows for a model of {layers} layers: ask the model that is given, model.cfg.n_layers"
+        return f"there are {len(found)} rows for a model of {layers} layers: use model.cfg.n_layers of the given model"
     return same_numbers("averages", "model afterwards")(answer, expected, facts)
 
 

@@ -4,6 +4,7 @@ Each function gets the student's names and the inputs, calls the student's code,
 This file holds no expected value, no input and no verdict. The inputs are in ``__init__.py``.
 """
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from helpers.checks.toy import build
 
 
 def _numbers(**values):
-    """float32 of anything that holds numbers, and the names of those that are in half precision; shapes are compared outside."""
+    """Return anything that holds numbers as float32, and the names of those in half precision."""
     arrays = {name.replace("_", " "): as_array(value) for name, value in values.items()}
     half = [name for name, (_, is_half) in arrays.items() if is_half]
     return {"half": half} | {name: torch.as_tensor(array.astype(np.float32)) for name, (array, _) in arrays.items()}
@@ -150,12 +151,12 @@ def loss_gradients(student, given):
     return _numbers(gradient_of_the_error=gradients[0], gradient_of_the_sparsity=gradients[1])
 
 
-# 2.3 and 2.7: first the dictionary, then, when it can't be changed any more, what is active on hidden tokens ------------
+# 2.3 and 2.7: first the dictionary. Once it can't change any more, what is active on hidden tokens --------------
 
 
 @torch.no_grad()
 def dictionary(student, given):
-    """``{"rows", "bias"}`` of the decoder, asked for one latent at a time: what a latent adds, whatever else is active."""
+    """Return ``rows`` and ``bias`` of the decoder, found by activating one latent at a time."""
     module = student[given["name"]]
     weight = next(module.parameters(), torch.zeros(1))
     module.eval()
@@ -169,7 +170,7 @@ def dictionary(student, given):
 
 @torch.no_grad()
 def latents(student, given):
-    """``{"token", "latent", "value"}`` of every latent that isn't 0 on the hidden activations, and how many are looked at."""
+    """Return ``token``, ``latent`` and ``value`` of every active latent on the hidden activations, and their number."""
     module = student[given["name"]]
     weight = next(module.parameters(), torch.zeros(1))
     found, start = [], 0
@@ -210,9 +211,8 @@ def latent_push(student, given):
     for index, strength in given["cases"]:
         stream = torch.zeros(2, 3, given["rows"].shape[1])
         for name, hook in student["make_latent_hooks"](module, index, strength):
-            result = hook(
-                stream, hook=SimpleNamespace(name=str(name), ctx={}, layer=lambda: int(str(name).split(".")[1]))
-            )
+            layer = int(str(name).split(".")[1]) if str(name).count(".") > 1 else -1
+            result = hook(stream, hook=SimpleNamespace(name=str(name), ctx={}, layer=partial(int, layer)))
             stream = stream if result is None else result
             names.append(str(name))
         pushed.append(stream)

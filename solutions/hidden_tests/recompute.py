@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
+from grading.judging.hidden_tests import BadAnswer, Words, integers, number, numbers
 from helpers import hooks, steering
 from helpers.checks import outcomes
 from helpers.data.labels import LABELS
-from grading.judging.hidden_tests import BadAnswer, Words, integers, number, numbers
 
 EFFECT, RATIO_ROOM = 0.6, 1.25  # relative to the reference solution
 
@@ -28,22 +28,25 @@ EFFECT, RATIO_ROOM = 0.6, 1.25  # relative to the reference solution
 def compare_coefficient(answer: Words, expected: Words, facts) -> str:
     """Return what is wrong if steering by ±c doesn't move sentiment or breaks the text, else ""."""
     try:
-        shift, fluency = _steering_outcome(facts, answer)
+        shift, ratio = _steering_outcome(facts, answer)
     except BadAnswer as error:
         return str(error)
-    best_shift, best_fluency = _steering_outcome(facts, expected)
+    best_shift, best_ratio = _steering_outcome(facts, expected)
     least, most = (
         min(outcomes.MIN_SHIFT, EFFECT * best_shift),
-        max(outcomes.MAX_PERPLEXITY_RATIO, RATIO_ROOM * best_fluency),
+        max(outcomes.MAX_PERPLEXITY_RATIO, RATIO_ROOM * best_ratio),
     )
-    if not math.isfinite(shift + fluency):
+    if not math.isfinite(shift + ratio):
         return "the steered model writes nothing that can be measured: take a smaller coefficient"
     if shift < 0:
         return f"at +c there are fewer positive texts than at −c (shift {shift:.2f}): is a sign reversed?"
     if shift == 0 or shift < least:
         return f"the share of positive texts moves by {shift:.2f}; {least:.2f} is needed: take a larger coefficient"
-    if fluency > most:
-        return f"the text falls apart: perplexity is {fluency:.1f} times the unsteered text's, at most {most:.1f} is allowed: take a smaller coefficient"
+    if ratio > most:
+        return (
+            f"the text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most {most:.1f} is "
+            "allowed: take a smaller coefficient"
+        )
     return ""
 
 
@@ -95,9 +98,9 @@ def _adder(push: torch.Tensor):
 class Figures:
     """An SAE's figures on the hidden activations.
 
-    ``dense``: the share of its activity that is in latents which fire on more than half of the tokens. ``spread``: in how
-    many dimensions its reconstructions lie (those that hold 99% of their variance), over L0. Some axes of a subspace, used on
-    every token, have a spread of at most 1, also where each axis stands in the dictionary several times.
+    ``dense``: the share of its activity in latents that fire on more than half of the tokens. ``spread``: the number of
+    dimensions that hold 99% of the reconstructions' variance, over L0. A dense code for a subspace has a spread of at
+    most 1, even if each axis is in the dictionary several times.
     """
 
     fvu: float
@@ -125,7 +128,7 @@ def _within(found: Figures, best: Figures, facts) -> str:
     if found.l0 > most_l0:
         return f"L0 is {found.l0:.0f}, at most {most_l0:.0f} is allowed: strengthen the L1 term"
     if found.dead > most_dead:
-        return f"{found.dead:.0%} of the latents never fire, at most {most_dead:.0%} may: weaken the L1 term, or train longer"
+        return f"{found.dead:.0%} of the latents never fire, at most {most_dead:.0%} may: weaken L1 or train longer"
     return _dense(found, best)
 
 
@@ -140,9 +143,9 @@ def _beats(found: Figures, facts) -> str:
 
 def _dense(found: Figures, best: Figures) -> str:
     if found.dense > max(0.5, RATIO_ROOM * best.dense):
-        return f"{found.dense:.0%} of what is active are latents that fire on most tokens: that is a dense code, not a sparse one"
+        return f"{found.dense:.0%} of the activity is in latents that fire on most tokens: that is a dense code"
     if found.spread < min(1.5, EFFECT * best.spread):
-        return "the reconstructions lie in about as many dimensions as there are active latents: that is a dense code of a subspace"
+        return "the reconstructions have only about L0 dimensions: that is a dense code of a subspace"
     return ""
 
 
@@ -165,7 +168,7 @@ def figures(answer: Words, x: np.ndarray) -> Figures:
         raise BadAnswer("the shapes of codes and decoder don't fit together")
     if not all(np.isfinite(part).all() for part in (rows, bias, value)):
         raise BadAnswer("there is NaN or infinity in the codes or the decoder: did the training diverge?")
-    if len(value) and not (0 <= token.min() and token.max() < n and 0 <= latent.min() and latent.max() < len(rows)):
+    if len(value) and not (token.min() >= 0 and token.max() < n and latent.min() >= 0 and latent.max() < len(rows)):
         raise BadAnswer("the codes name tokens or latents that aren't there")
     if len(np.unique(token * len(rows) + latent)) < len(value):
         raise BadAnswer("the codes name a latent twice for one token")

@@ -1,4 +1,4 @@
-"""Task 1.2 answered in different ways, all right: hooks that edit, hooks that return, texts by a loop, a cache, a context."""
+"""Right answers to task 1.2, by different ways: hooks that edit or return, a loop, a cache, a context."""
 
 from __future__ import annotations
 

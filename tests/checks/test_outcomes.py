@@ -1,4 +1,4 @@
-"""Checks of outcomes: right ones pass, wrong ones fail with the word for what is wrong, random weights aren't judged."""
+"""Checks of outcomes pass right ones, name what is wrong with wrong ones, and don't judge random weights."""
 
 from __future__ import annotations
 

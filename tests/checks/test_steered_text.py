@@ -51,7 +51,7 @@ def late_binding(vectors, coefficient, layers=None):
     for layer in chosen(vectors, layers):
 
         def hook(resid, hook):
-            resid[:, -1] += coefficient * vectors[layer]  # noqa: B023: the mistake in question
+            resid[:, -1] += coefficient * vectors[layer]  # noqa: B023 (this is the mistake)
             return resid
 
         hooks.append((PRE.format(layer), hook))

@@ -69,11 +69,6 @@ def rerun_with_cache(model, prompt: str, fwd_hooks, new: int = NEW) -> list[int]
     return written
 
 
-@pytest.fixture(params=["tiny_model", "llama", "gpt2"])
-def model(request):
-    return request.getfixturevalue(request.param)
-
-
 @pytest.mark.parametrize("in_place", [False, True])
 def test_clean_past_writes_what_the_original_loop_writes(model, in_place):
     sets = [steer(model, coefficient, in_place) for coefficient in (0.0, 0.3, -0.3, 1.0)]

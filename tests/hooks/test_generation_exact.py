@@ -10,7 +10,7 @@ import torch
 
 from helpers import data, hooks
 from tests import tiny
-from tests.hooks.test_generation import model, steer  # noqa: F401
+from tests.hooks.test_generation import steer
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def forty_prompts() -> list[str]:
 
 
 @torch.no_grad()
-def originals(model, prompts, fwd_hooks, new: int) -> list[list[int]]:  # noqa: F811
+def originals(model, prompts, fwd_hooks, new: int) -> list[list[int]]:
     """Return what the original's loop writes, which reruns the whole text per token; equal lengths run together."""
     result, by_length = {}, defaultdict(list)
     for prompt in prompts:
@@ -43,14 +43,14 @@ def originals(model, prompts, fwd_hooks, new: int) -> list[list[int]]:  # noqa: 
 
 
 @torch.no_grad()
-def is_tie(model, prompt: str, fwd_hooks, common: list[int]) -> bool:  # noqa: F811
+def is_tie(model, prompt: str, fwd_hooks, common: list[int]) -> bool:
     """Return whether the original's two likeliest tokens after ``common`` are nearly tied."""
     tokens = torch.cat([model.to_tokens(prompt), torch.tensor([common], dtype=torch.long, device=model.W_U.device)], 1)
     first, second = model.run_with_hooks(tokens, fwd_hooks=fwd_hooks)[0, -1].float().topk(2).values
     return bool(first - second < NEAR_TIE)
 
 
-def mismatches(model, prompts, hook_sets, new: int) -> tuple[int, int]:  # noqa: F811
+def mismatches(model, prompts, hook_sets, new: int) -> tuple[int, int]:
     """Return how many completions differ from the original's, except by a tie, and how many were compared."""
     wrong = total = 0
     for fwd_hooks, row in zip(hook_sets, hooks.generate_many(model, prompts, hook_sets, new), strict=True):
@@ -66,7 +66,7 @@ def mismatches(model, prompts, hook_sets, new: int) -> tuple[int, int]:  # noqa:
     return wrong, total
 
 
-def test_every_token_equals_the_originals(model):  # noqa: F811
+def test_every_token_equals_the_originals(model):
     sets = [steer(model, coefficient) for coefficient in COEFFICIENTS]
     assert mismatches(model, forty_prompts(), sets, 64) == (0, 200)
 
@@ -82,7 +82,7 @@ def test_every_token_equals_the_originals_on_a_real_model(smollm2_fp32):
 
 
 @torch.no_grad()
-def _difference(model, layer: int) -> torch.Tensor:  # noqa: F811
+def _difference(model, layer: int) -> torch.Tensor:
     """Return a steering vector; one contrast pair is enough for a direction with meaning."""
     name = f"blocks.{layer}.hook_resid_pre"
     means = [

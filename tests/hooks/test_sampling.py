@@ -9,7 +9,7 @@ import torch
 
 from helpers import hooks
 from helpers.hooks.sampling import Sampler, Sampling, SamplingError, greedy
-from tests.hooks.test_generation import PROMPTS, model, rerun, steer  # noqa: F401
+from tests.hooks.test_generation import PROMPTS, rerun, steer
 
 DRAWN = Sampling(temperature=1.5, seed=3)
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -9.0])
@@ -63,7 +63,7 @@ def test_extreme_random_numbers_draw_allowed_tokens(monkeypatch, drawn):
 
 
 @torch.no_grad()
-def rerun_sampled(model, prompt, fwd_hooks, new):  # noqa: F811
+def rerun_sampled(model, prompt, fwd_hooks, new):
     """Run the original's loop, but draw each token."""
     tokens, written, choose = model.to_tokens(prompt), [], Sampler(DRAWN, [prompt])
     for _ in range(new):
@@ -75,7 +75,7 @@ def rerun_sampled(model, prompt, fwd_hooks, new):  # noqa: F811
     return written
 
 
-def test_clean_past_draws_what_the_original_loop_draws(model):  # noqa: F811
+def test_clean_past_draws_what_the_original_loop_draws(model):
     sets = [[], steer(model, 0.7), steer(model, -0.7)]
     rows = hooks.generate_many(model, PROMPTS, sets, 8, sampling=DRAWN)
     for fwd_hooks, row in zip(sets, rows, strict=True):
@@ -85,7 +85,7 @@ def test_clean_past_draws_what_the_original_loop_draws(model):  # noqa: F811
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
-def test_a_batch_equals_its_rows_drawn_alone(model, past):  # noqa: F811
+def test_a_batch_equals_its_rows_drawn_alone(model, past):
     sets = [[], steer(model, 0.7)]
     together = hooks.generate_many(model, PROMPTS, sets, 8, past, sampling=DRAWN)
     for fwd_hooks, row in zip(sets, together, strict=True):

@@ -11,11 +11,11 @@ from helpers import hooks
 from helpers.hooks import HookError, generation
 from helpers.hooks.sampling import Sampling
 from tests.conftest import hooks_left
-from tests.hooks.test_generation import NEW, PROMPTS, model, rerun, steer  # noqa: F401
+from tests.hooks.test_generation import NEW, PROMPTS, rerun, steer
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
-def test_a_stream_ends_with_what_generate_writes(model, past):  # noqa: F811
+def test_a_stream_ends_with_what_generate_writes(model, past):
     sets = [[], steer(model, 0.8), steer(model, -0.8)]
     seen = list(hooks.stream(model, PROMPTS[0], sets, NEW, past))
     expected = [row[0] for row in hooks.generate_many(model, PROMPTS[:1], sets, NEW, past)]
@@ -62,7 +62,7 @@ def test_several_seeds_in_one_batch_equal_separate_runs(llama):
 
 
 @pytest.mark.parametrize("past", hooks.PASTS)
-def test_generation_works_up_to_the_end_of_the_context(model, past):  # noqa: F811
+def test_generation_works_up_to_the_end_of_the_context(model, past):
     room = model.cfg.n_ctx
     prompt = " ".join(["food"] * (room - 5))  # plus BOS
     row = hooks.generate_many(model, [prompt, "my"], [steer(model, 0.3)], 4, past)[0]

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 
-from tests.submissions.books import CODE_TASKS, FIRST, SECOND, book, cells_of, changed, code, is_task, solutions, text
+from tests.submissions.books import CODE_TASKS, FIRST, SECOND, book, cells_of, code, is_task, solutions, text
 from tests.submissions.right_answers import ANSWERS
 
 
