@@ -1,4 +1,4 @@
-"""The notebooks themselves: solutions run to the end, student notebooks to their first open task."""
+"""Run the notebooks: solutions to the end, student notebooks to their first open task."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def test_not_done_is_one_line():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """The environment of a notebook's kernel: the quick budget, and this repository to import from."""
+    """Give notebook kernels the quick budget, and put this repository on their import path."""
     monkeypatch.setenv("HOMEWORK_BUDGET", "quick")
     path = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), path] if path else [str(ROOT)]))
@@ -43,18 +43,19 @@ def test_solutions_run_to_the_end(master, quick):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not WIKITEXT.is_file(), reason=f"{WIKITEXT.name} isn't there")
+@pytest.mark.skipif(not WIKITEXT.is_file(), reason=f"{WIKITEXT.name} is missing")
 def test_the_sae_notebook_runs_on_real_wikitext_lines(quick, monkeypatch):
     monkeypatch.setenv("HOMEWORK_TEXT", str(WIKITEXT))
     run_with_nbmake(ROOT / "solutions" / "02_sparse_autoencoder.py", ROOT / "build" / "test" / "02_on_wikitext.ipynb")
 
 
-def run_with_nbmake(master: Path, book: Path) -> None:
-    write_notebook(build_solution(master), book)
+def run_with_nbmake(master: Path, notebook: Path) -> None:
+    """Build the solution's notebook and run it. Fail if a cell raises."""
+    write_notebook(build_solution(master), notebook)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbmake", "--nbmake-timeout=600"]
-    done = subprocess.run([*command, str(book)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "1 passed" in done.stdout
+    process = subprocess.run([*command, str(notebook)], cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-2000:]
+    assert "1 passed" in process.stdout
 
 
 @pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)

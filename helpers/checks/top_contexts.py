@@ -1,7 +1,7 @@
 """Check of task 2.4: the strongest contexts of a latent.
 
-Questions go from easy to hard, and each has one trap more than those before it, so that the first wrong
-answer says which mistake it is. What is expected are activations, not positions: with ties any order will do.
+The questions go from easy to hard, and each adds one trap: the first wrong answer shows which mistake it is.
+Activations are compared, not positions, so tied tokens may come in any order.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from helpers.checks.answers import unchanged
 from helpers.checks.verdict import CheckFailed, call, describe, must_be_callable, public_check
 
 NAME = "top_contexts"
-TENSORS_IN_SETS = "a tensor is never found `in` a set of numbers, so compare int(...) or .item() of it"
+TENSORS_IN_SETS = "a tensor is never `in` a set of numbers: convert it with int(...) or .item() first"
+TEXT_DROPPED = (
+    "a text is dropped because its strongest token is special: leave out special tokens before you choose the "
+    "strongest token of each text."
+)
 
 
 @dataclass(frozen=True)
 class _Question:
-    """One call: parallel lists, one entry per token; ``trap`` says what the question is there for."""
+    """The arguments of one call: parallel lists, one entry per token. ``trap`` names what the question tests."""
 
     trap: str
     latent: list[float]
@@ -31,15 +35,16 @@ class _Question:
     k: int | None = None
 
     def strongest(self) -> np.ndarray:
-        """The activations of the right answer, strongest first."""
+        """Return the activations of the right answer, strongest first."""
         best: dict[int, float] = {}
         for value, text, token in zip(self.latent, self.texts, self.tokens, strict=True):
             if token not in self.special:
                 best[text] = max(value, best.get(text, 0.0))
-        found = sorted((value for value in best.values() if value > 0), reverse=True)
-        return np.array(found[: self.k or 5])
+        active = sorted((value for value in best.values() if value > 0), reverse=True)
+        return np.array(active[: self.k or 5])
 
     def values_at(self, indices: list[int]) -> np.ndarray:
+        """Return the activations at these indices."""
         return np.array([self.latent[i] for i in indices])
 
 
@@ -73,7 +78,7 @@ def task_2_4(top_contexts: Callable) -> None:
     """Check ``top_contexts(latent, text_ids, token_ids, special_ids, k)`` of task 2.4 on small tensors.
 
     Raises:
-        CheckFailed: an answer is wrong; the message names the mistake where it is a known one.
+        CheckFailed: an answer is wrong; the message names the mistake if it is a known one.
         NotDone: the function is still the stub.
     """
     must_be_callable(top_contexts, NAME)
@@ -87,7 +92,7 @@ def task_2_4(top_contexts: Callable) -> None:
 
 
 def _check_scrambled(top_contexts: Callable) -> None:
-    """A longer question with everything at once; what the small ones let through is caught here."""
+    """Ask a longer question with all traps at once, to catch mistakes that the small ones miss."""
     random = torch.Generator().manual_seed(4)
     n = 400
     latent = (torch.randn(n, generator=random) + 0.2 * torch.rand(n, generator=random)).relu()
@@ -96,10 +101,11 @@ def _check_scrambled(top_contexts: Callable) -> None:
     indices = _ask(top_contexts, question)
     mistake = _mistake(question, indices, question.strongest())
     if mistake:
-        raise CheckFailed(f"small examples come out right, but one of {n} tokens and 30 texts doesn't: {mistake}")
+        raise CheckFailed(f"the small examples are right, but a larger one ({n} tokens, 30 texts) isn't: {mistake}")
 
 
 def _ask(function: Callable, question: _Question) -> list[int]:
+    """Return the indices that the function chooses. Raise if it changes an argument."""
     latent, texts, tokens = (
         torch.tensor(question.latent), torch.tensor(question.texts), torch.tensor(question.tokens)
     )  # fmt: skip
@@ -113,26 +119,24 @@ def _ask(function: Callable, question: _Question) -> list[int]:
 
 
 def _indices(value, question: _Question) -> list[int]:
-    """The answer as Python ints, whatever holds them."""
+    """Return the answer as a list of ints. Tensors, arrays and sequences of numbers are accepted."""
     if value is None:
-        raise CheckFailed(f"{NAME} gives None: is the return statement missing? A latent without contexts gives [].")
+        raise CheckFailed(f"{NAME} gives None: add the return statement. For a latent without contexts, return [].")
     if isinstance(value, torch.Tensor | np.ndarray):
         value = value.tolist()
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise CheckFailed(f"{NAME} gives {describe(value)}; expected is a list of indices (ints).")
+        raise CheckFailed(f"{NAME} gives {describe(value)}; return a list of indices (ints).")
     if any(isinstance(item, Sequence) for item in value):
-        raise CheckFailed(f"{NAME} gives a list with {describe(value[0])} in it; expected are plain indices (ints).")
+        raise CheckFailed(f"{NAME} gives a list that holds {describe(value[0])}; return plain indices (ints).")
     try:
         numbers = [float(item) for item in value]
     except (TypeError, ValueError, RuntimeError) as error:
-        raise CheckFailed(
-            f"{NAME} gives a list with {describe(value[0])} in it; expected are indices (ints)."
-        ) from error
+        raise CheckFailed(f"{NAME} gives a list that holds {describe(value[0])}; return indices (ints).") from error
     n = len(question.latent)
     if _looks_like(numbers, question.strongest()) and not _are_indices(numbers, n):
         raise CheckFailed("the activations are returned: return their indices, the positions in `latent`.")
     if not all(number == int(number) for number in numbers if np.isfinite(number)) or not np.isfinite(numbers).all():
-        raise CheckFailed(f"{NAME} gives {numbers[:5]}, which aren't indices.")
+        raise CheckFailed(f"{NAME} gives {numbers[:5]}, which aren't indices: return whole numbers.")
     if not _are_indices(numbers, n):
         _explain_out_of_range(numbers, question)
     return [int(number) for number in numbers]
@@ -147,17 +151,20 @@ def _looks_like(numbers: list[float], expected: np.ndarray) -> bool:
 
 
 def _explain_out_of_range(numbers: list[float], question: _Question) -> None:
-    """Raise: these numbers can't be indices."""
+    """Raise :class:`CheckFailed` with the reason why these numbers aren't indices."""
     if min(numbers) < 0:
-        raise CheckFailed(f"{NAME} gives the negative index {int(min(numbers))}: count from the front.")
+        raise CheckFailed(f"{NAME} gives the negative index {int(min(numbers))}: count from the start of `latent`.")
     for ids, name in ((question.tokens, "token ids"), (question.texts, "text ids")):
         if set(numbers) <= set(ids):
             raise CheckFailed(f"the {name} are returned: return the indices, the positions in `latent`.")
-    raise CheckFailed(f"{NAME} gives the index {int(max(numbers))}, but there are {len(question.latent)} tokens.")
+    n = len(question.latent)
+    raise CheckFailed(
+        f"{NAME} gives the index {int(max(numbers))}, but there are {n} tokens: the last index is {n - 1}."
+    )
 
 
 def _mistake(question: _Question, indices: list[int], expected: np.ndarray) -> str | None:
-    """What is wrong with the answer to this question, or None."""
+    """Return what is wrong with the answer to this question, or None."""
     values = question.values_at(indices)
     if len(values) == len(expected) and np.allclose(values, expected) and not _breaks_a_rule(question, indices):
         return None
@@ -170,73 +177,64 @@ def _mistake(question: _Question, indices: list[int], expected: np.ndarray) -> s
 
 
 def _breaks_a_rule(question: _Question, indices: list[int]) -> str | None:
-    """Rules that every answer obeys: special tokens, repeats, what isn't active."""
+    """Return which rule is broken, or None. Contexts are active, not special, and from different texts."""
     texts = [question.texts[i] for i in indices]
     values = question.values_at(indices)
     if any(question.tokens[i] in question.special for i in indices):
         return f"a special token is among the contexts: skip tokens whose id is in special_ids ({TENSORS_IN_SETS})."
     if question.trap == "negative" and (values[:1] < 0).any() and np.allclose(sorted(-np.abs(values)), -np.abs(values)):
-        return "the largest |activation| is taken: negative values aren't active, take the largest values above 0."
+        return "the largest |activation| is taken, but negative values aren't active: take the largest values above 0."
     if (values < 0).any():
         return "negative activations are among the contexts: only values above 0 count."
     if question.trap == "dead" and indices:
-        return "a dead latent, 0 everywhere, gets contexts: return [], an argsort of zeros means nothing."
+        return "a dead latent (0 at every token) gets contexts: return [], since the order of zeros means nothing."
     if (values == 0).any():
-        return "tokens with activation 0 are among the contexts: with fewer than k active texts the list is shorter."
+        return "tokens with activation 0 are among the contexts: return fewer than k if fewer texts are active."
     if len(set(indices)) < len(indices):
-        return "an index appears twice."
+        return "an index appears twice: return each index once."
     if len(set(texts)) < len(texts):
-        return f"a text appears more than once: keep the strongest token of each text ({TENSORS_IN_SETS})."
+        return f"a text appears more than once: keep only the strongest token of each text ({TENSORS_IN_SETS})."
     return None
 
 
 def _wrong_order(values: np.ndarray, expected: np.ndarray) -> str | None:
+    """Return what is wrong if the right activations come in the wrong order, else None."""
     if len(values) != len(expected) or not np.allclose(np.sort(values)[::-1], expected):
         return None
     if np.allclose(values[::-1], expected):
-        return "the order is ascending: the strongest activation comes first (argsort sorts upwards)."
-    return "the right contexts are found, but they aren't sorted: the strongest activation comes first."
+        return "the order is ascending: put the strongest activation first (argsort sorts in ascending order)."
+    return "the right contexts are found, but they aren't sorted: put the strongest activation first."
 
 
 def _wrong_number(question: _Question, indices: list[int], expected: np.ndarray) -> str | None:
+    """Return what is wrong if there are too many or too few contexts, else None."""
     k = 5 if question.k is None else question.k
     if len(indices) > k:
-        return f"`k` is ignored: with k={k} there are {len(indices)} contexts."
+        return f"`k` is ignored: with k={k} there are {len(indices)} contexts. Return at most k."
     if len(indices) >= len(expected):
         return None
+    wrong_length = f"the list has length {len(indices)} instead of {len(expected)}"
     if question.trap in ("order", "default k"):
         return f"without `k` there are {len(indices)} contexts: its default is 5."
     if question.trap == "special first":
-        return (
-            "a text is dropped because its strongest token is special: fall back to its strongest token that isn't, "
-            "so leave special tokens out before you choose."
-        )
+        return TEXT_DROPPED
     if question.trap in ("repeats", "all"):
-        return (
-            f"{len(indices)} contexts where {len(expected)} can be found: skip repeats and special tokens while you "
-            "collect, not after you have cut the list to k."
-        )
+        return f"{wrong_length}: skip repeated texts and special tokens before you cut it to k."
     if question.trap == "special":
-        return (
-            f"{len(indices)} contexts where {len(expected)} can be found: leave special tokens out before you cut to k."
-        )
+        return f"{wrong_length}: leave out special tokens before you cut it to k."
     if question.trap == "ties":
-        return (
-            f"{len(indices)} contexts where {len(expected)} can be found: equal activations in other texts count, too."
-        )
-    return f"{len(indices)} contexts where {len(expected)} can be found."
+        return f"{wrong_length}: equal activations in other texts count, too."
+    return f"{wrong_length}."
 
 
 def _wrong_choice(question: _Question, indices: list[int], expected: np.ndarray) -> str:
+    """Return what is wrong if the list is long enough but holds other activations."""
     values = question.values_at(indices)
     n = len(values)
     if question.trap in ("order", "k") and np.allclose(np.sort(values), np.sort(question.latent)[:n]):
-        return "the weakest activations are taken: argsort sorts upwards, so take its end or descending=True."
+        return "the weakest activations are taken: argsort sorts in ascending order, so pass descending=True."
     if question.trap == "special first":
-        return (
-            "a text is dropped because its strongest token is special: fall back to its strongest token that isn't, "
-            "so leave special tokens out before you choose."
-        )
+        return TEXT_DROPPED
     if question.trap in ("repeats", "all"):
-        return "a text is there with a token that isn't its strongest: keep the strongest token of each text."
-    return f"the activations found are {values.tolist()[:5]}; the strongest are {expected.tolist()[:5]}."
+        return "a text is represented by a token that isn't its strongest: keep the strongest token of each text."
+    return f"the chosen activations are {values.tolist()[:5]}, but the strongest are {expected.tolist()[:5]}."

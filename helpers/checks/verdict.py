@@ -62,7 +62,7 @@ def public_check(task: str) -> Callable:
             except CheckFailed as failure:
                 failure.task = task
                 report(task, passed=False, mistake=failure.message)
-                raise failure.with_traceback(None) from None
+                raise failure.with_traceback(None) from failure.__cause__
             report(task, passed=True)  # prints the line, too
 
         return checked

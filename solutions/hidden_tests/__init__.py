@@ -1,7 +1,7 @@
-"""Hidden tests: inputs, and how answers are compared. Students never see this file.
+"""Hidden tests: their inputs, and how answers are compared. Students never see this file.
 
 ``questions.py`` runs the student's code. The expected values are the solutions' answers to the same questions.
-Change the inputs every year: any seeds, sentences and cases will do if the solutions' texts don't depend on a tie.
+Change the inputs every year. Any seeds, sentences and cases will do if the solutions' texts don't depend on a tie.
 ``tests/grading/judging/test_hidden_tests.py`` checks this.
 """
 
@@ -22,7 +22,7 @@ from grading.judging.hidden_tests import (
 
 from .recompute import compare_coefficient, compare_dictionary, compare_latent
 
-# Names that a task leaves behind. Steering vectors may come from the grader's own run.
+# Names that each task must define. The steering vectors may come from the grader's own run.
 WANTED = {
     "1.1": ("collect_average_residuals",),
     "1.2": ("make_steering_hooks", "generate_with_steering"),
@@ -34,9 +34,9 @@ WANTED = {
     "2.6": ("make_latent_hooks", "bonus_label", "bonus_latent", "bonus_coefficient"),
     "2.7": ("bonus_sae",),
 }
-# Checks of the notebook that name a mistake in words.
+# Public checks, which name a mistake in words.
 CHECKS = {"1.1": "task_1_1", "1.2": "task_1_2", "2.1": "task_2_1", "2.2": "task_2_2", "2.4": "task_2_4"}
-# What the notebooks' given cells make, so that unchanged ones needn't run again for each student.
+# Names that the notebooks' given cells define. Unchanged cells needn't run again for each student.
 PROVIDED = {
     "01_sentiment_steering": (
         "n_layers", "d_model", "prompt", "positive_averages", "negative_averages", "steering_vectors", "medians",
@@ -49,7 +49,7 @@ PROVIDED = {
     ),
 }  # fmt: skip
 
-# The model writes the hidden text of 2.3 and 2.7 itself: only those who know the seed can see it.
+# The model generates the hidden text of 2.3 and 2.7 from this seed, so keep it from students.
 HIDDEN_SEED = 417
 
 _TOY = {"seed": 733, "layers": 4, "width": 24, "architecture": "gpt2", "size": 0.5}
@@ -66,7 +66,7 @@ def _same_averages(answer: Words, expected: Words, facts) -> str:
     layers = len(expected["averages"])
     found = numbers(answer, "averages")
     if found.ndim == 2 and len(found) != layers:
-        return f"there are {len(found)} rows for a model of {layers} layers: use model.cfg.n_layers of the given model"
+        return f"there are {len(found)} rows for a model of {layers} layers: use cfg.n_layers of the given model"
     return same_numbers("averages", "model afterwards")(answer, expected, facts)
 
 
@@ -107,24 +107,24 @@ def _scrambled(seed: int, n: int, k: int) -> dict:
 
 
 def _same_contexts(cases: list[dict]):
-    """Compare activations and check the rules: ties may come in any order."""
+    """Return a function that compares activations and checks the rules. Ties may come in any order."""
 
     def compare(answer: Words, expected: Words, facts) -> str:
         found = answer.get("rows")
         if not isinstance(found, list) or len(found) != len(cases):
-            return "no lists of indices come back"
+            return "the answers aren't lists of indices"
         for case, wanted, rows in zip(cases, expected["rows"], found, strict=True):
             rows = integers({"rows": rows}, "rows")
             if len(rows) != len(wanted):
-                return "there are more or fewer contexts than there should be"
+                return "the number of contexts is wrong"
             if any(not 0 <= row < len(case["latent"]) for row in rows):
                 return "an index is out of range"
             if [case["latent"][row] for row in rows] != [case["latent"][row] for row in wanted]:
-                return "other activations are chosen, or in another order"
+                return "the chosen activations or their order differ from the solution's"
             if len({case["texts"][row] for row in rows}) < len(rows) or any(
                 case["tokens"][row] in case["special"] for row in rows
             ):
-                return "a line is there twice, or a special token"
+                return "a line appears twice, or a special token is among the contexts"
         return ""
 
     return compare
@@ -138,7 +138,7 @@ def _contexts(name: str, tried: str, *cases: dict, share: float = 0.1) -> Hidden
 
 def _same_push(answer: Words, expected: Words, facts) -> str:
     if answer.get("names") != expected["names"]:
-        return "the hook isn't put on the residual stream of the middle layer, once"
+        return "make_latent_hooks must return one hook, on the residual stream of the middle layer"
     return difference(numbers(answer, "pushed"), numbers(expected, "pushed"), "what the hook adds")
 
 
@@ -243,7 +243,7 @@ HIDDEN_TESTS = (
     ),
     _contexts(
         "dead",
-        "a latent that never fires, and one that fires in fewer lines than k",
+        "a latent that never fires, and one that fires in fewer than k lines",
         _case([0.0] * 8, [0, 0, 1, 1, 2, 2, 3, 3], _DOZEN[:8], k=4),
         _case([0.0, 1.5, 0.0, 2.5, 0.0, 0.75], [0, 1, 2, 3, 4, 1], _DOZEN[:6]),
         share=0.2,
@@ -254,7 +254,7 @@ HIDDEN_TESTS = (
         "equal activations in several lines",
         _case([2.0, 1.0, 2.0, 1.0, 2.0, 2.0], [0, 1, 2, 3, 0, 4], _DOZEN[:6], k=4),
     ),
-    _contexts("long", "some hundred tokens", _scrambled(81, 600, 15), _scrambled(82, 240, 40)),
+    _contexts("long", "several hundred tokens", _scrambled(81, 600, 15), _scrambled(82, 240, 40)),
     HiddenTest(
         "2.6",
         "hook",

@@ -16,7 +16,7 @@ from helpers.checks.toy import build
 
 
 def _numbers(**values):
-    """Return anything that holds numbers as float32, and the names of those in half precision."""
+    """Convert values to float32 tensors. ``half`` lists the names of those that had half precision."""
     arrays = {name.replace("_", " "): as_array(value) for name, value in values.items()}
     half = [name for name, (_, is_half) in arrays.items() if is_half]
     return {"half": half} | {name: torch.as_tensor(array.astype(np.float32)) for name, (array, _) in arrays.items()}
@@ -30,7 +30,7 @@ def _toy(given):
 
 
 def averages(student, given):
-    """``{"averages"}``: of the last of ``calls`` calls, and what the model says afterwards."""
+    """Return the averages of the last of ``calls`` calls, and the model's logits afterwards."""
     model = _toy(given)
     for _ in range(given["calls"]):
         value = student["collect_average_residuals"](model, list(given["sentences"]))
@@ -47,22 +47,22 @@ def _vectors(model, given):
 
 
 def steered_logits(student, given):
-    """``{"logits"}`` of two texts at once while the student's hooks are on, ``[cases batch pos vocabulary]``."""
+    """Return logits with the student's hooks, ``[cases batch pos vocabulary]``, and without hooks afterwards."""
     model = _toy(given)
     vectors = _vectors(model, given)
     tokens = torch.cat([model.to_tokens(text) for text in given["texts"]])
-    found = []
+    steered = []
     for coefficient, layers in given["cases"]:
         hooks = student["make_steering_hooks"](
             vectors.clone(), coefficient, *([] if layers is None else [list(layers)])
         )
         with model.hooks(fwd_hooks=list(hooks)):
-            found.append(model(tokens))
-    return _numbers(logits=found, model_afterwards=model(tokens))
+            steered.append(model(tokens))
+    return _numbers(logits=steered, model_afterwards=model(tokens))
 
 
 def steered_texts(student, given):
-    """``{"texts"}``: what the student's function writes for each prompt, coefficient and layers."""
+    """Return the steered text for each prompt, coefficient and set of layers, without EOS."""
     model = _toy(given)
     vectors = _vectors(model, given)
     texts = []
@@ -78,6 +78,7 @@ def steered_texts(student, given):
 
 
 def steering_outcome(student, given):
+    """Return the student's coefficient, layers and steering vectors."""
     layers = [int(layer) for layer in student["best_layers"]]
     return {"coefficient": float(student["best_coefficient"]), "layers": layers} | _numbers(
         vectors=student["steering_vectors"]
@@ -88,6 +89,7 @@ def steering_outcome(student, given):
 
 
 def _sae(student, given):
+    """Return the student's SAE with random weights, inputs ``x`` and latents ``h``."""
     module = student["SAE"](given["d_in"], given["d_sae"])
     random = torch.Generator().manual_seed(given["seed"])
     shapes = {"W_enc": ("d_in", "d_sae"), "b_enc": ("d_sae",), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
@@ -135,11 +137,11 @@ def _loss_inputs(n, d_in, d_sae, seed):
 
 
 def losses(student, given):
-    """``{"losses"}``, one per case of sizes, seed and coefficient."""
-    found = [
+    """Return the loss of each case. A case holds n, d_in, d_sae, a seed and the coefficient."""
+    values = [
         student["sae_loss"](*_loss_inputs(*sizes, seed), coefficient) for *sizes, seed, coefficient in given["cases"]
     ]
-    return _numbers(losses=[torch.as_tensor(as_array(loss)[0]).reshape(()) for loss in found])
+    return _numbers(losses=[torch.as_tensor(as_array(loss)[0]).reshape(()) for loss in values])
 
 
 def loss_gradients(student, given):
@@ -151,7 +153,7 @@ def loss_gradients(student, given):
     return _numbers(gradient_of_the_error=gradients[0], gradient_of_the_sparsity=gradients[1])
 
 
-# 2.3 and 2.7: first the dictionary. Once it can't change any more, what is active on hidden tokens --------------
+# 2.3 and 2.7: the decoder is read before the student's code gets the hidden activations -------------------
 
 
 @torch.no_grad()
@@ -162,7 +164,7 @@ def dictionary(student, given):
     module.eval()
     n = module.encode(torch.zeros(1, given["d_in"]).to(weight)).shape[-1]
     if n > given["most"]:
-        raise ValueError(f"{n} latents are more than the grader looks at ({given['most']})")
+        raise ValueError(f"the SAE has {n} latents; the grader accepts at most {given['most']}")
     bias = module.decode(torch.zeros(1, n).to(weight))[0]
     rows = [module.decode(part.to(weight)) - bias for part in torch.eye(n).split(512)]
     return {"rows": torch.cat(rows).float().cpu(), "bias": bias.float().cpu()}
@@ -173,13 +175,13 @@ def latents(student, given):
     """Return ``token``, ``latent`` and ``value`` of every active latent on the hidden activations, and their number."""
     module = student[given["name"]]
     weight = next(module.parameters(), torch.zeros(1))
-    found, start = [], 0
+    batches, start = [], 0
     for part in given["activations"].split(1024):
         active = module.encode(part.to(weight)).float().cpu()
         token, latent = active.nonzero(as_tuple=True)
-        found.append((token + start, latent, active[token, latent]))
+        batches.append((token + start, latent, active[token, latent]))
         start += len(part)
-    token, latent, value = (torch.cat(parts) for parts in zip(*found, strict=True))
+    token, latent, value = (torch.cat(parts) for parts in zip(*batches, strict=True))
     most = given["most"]
     return {"token": token[:most].int(), "latent": latent[:most].int(), "value": value[:most], "active": len(token)}
 
@@ -188,29 +190,28 @@ def latents(student, given):
 
 
 def contexts(student, given):
-    """``{"rows"}``: for each case the indices that the student's function chooses."""
-    found = []
+    """Return the indices that the student's function chooses in each case."""
+    chosen = []
     for case in given["cases"]:
         tensors = (torch.tensor(case["latent"]), torch.tensor(case["texts"]), torch.tensor(case["tokens"]))
         rows = student["top_contexts"](
             *tensors, set(case["special"]), **({} if case["k"] is None else {"k": case["k"]})
         )
-        found.append([int(row) for row in (rows.tolist() if hasattr(rows, "tolist") else rows)])
-    return {"rows": found}
+        chosen.append([int(row) for row in (rows.tolist() if hasattr(rows, "tolist") else rows)])
+    return {"rows": chosen}
 
 
 # 2.6 --------------------------------------------------------------------------------------------------
 
 
 def latent_push(student, given):
-    """``{"pushed"}``: what the hooks add to a stream of zeros, whose decoder rows are ``rows``; and the hook points."""
-
+    """Return what the student's hooks add to a stream of zeros, and their hook points. ``rows`` is the decoder."""
     module = torch.nn.Module()
     module.W_dec = torch.nn.Parameter(given["rows"])
     pushed, names = [], []
-    for index, strength in given["cases"]:
+    for index, coefficient in given["cases"]:
         stream = torch.zeros(2, 3, given["rows"].shape[1])
-        for name, hook in student["make_latent_hooks"](module, index, strength):
+        for name, hook in student["make_latent_hooks"](module, index, coefficient):
             layer = int(str(name).split(".")[1]) if str(name).count(".") > 1 else -1
             result = hook(stream, hook=SimpleNamespace(name=str(name), ctx={}, layer=partial(int, layer)))
             stream = stream if result is None else result
@@ -220,6 +221,7 @@ def latent_push(student, given):
 
 
 def latent_choice(student, given):
+    """Return the student's label, latent and coefficient."""
     return {
         "label": str(student["bonus_label"]),
         "latent": int(student["bonus_latent"]),
@@ -227,11 +229,11 @@ def latent_choice(student, given):
     }
 
 
-# In words: what the notebook's own check says, on inputs that every student can see -----------------------------------
+# The public check, whose inputs every student can see -----------------------------------
 
 
 def public_check(student, given):
-    """``{"says"}``: the message of the public check, or "" if it passes."""
+    """Return the message of the public check, or "" if it passes."""
     import helpers.checks as checks
 
     try:

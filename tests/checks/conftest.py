@@ -1,4 +1,4 @@
-"""Helpers for tests of checks: what a check said, and that it left nothing behind."""
+"""Fixtures for tests of checks: run a check, read its message, and verify that it restores all state."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from helpers.checks.toy import toy_model
 
 
 def random_states() -> tuple:
-    """The states of all random generators on the CPU, comparable with ==."""
+    """Return the states of all random generators on the CPU, comparable with ==."""
     return random.getstate(), np.random.get_state()[1].tobytes(), torch.random.get_rng_state().numpy().tobytes()
 
 
 def hook_count(model) -> int:
+    """Return the number of hooks in the model."""
     points = [m for m in model.modules() if isinstance(m, HookPoint)]
     return sum(len(point._forward_hooks) + len(point.fwd_hooks) for point in points)
 
@@ -30,7 +31,7 @@ def model():
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind():
-    """Every test of a check is also a test that hooks, random states and grad mode are as before."""
+    """Fail a test if its check leaves hooks behind or changes random states or grad mode."""
     before = random_states(), hook_count(toy_model()), torch.is_grad_enabled()
     yield
     assert (random_states(), hook_count(toy_model()), torch.is_grad_enabled()) == before
@@ -38,7 +39,7 @@ def nothing_left_behind():
 
 @pytest.fixture
 def complaint():
-    """``complaint(check, *answers)``: the message of the check that has to fail, in one or two lines."""
+    """Return ``complaint(check, *answers)``: it runs a check that must fail and returns the message."""
 
     def run(check, *answers) -> str:
         with pytest.raises(CheckFailed) as caught:
@@ -53,11 +54,11 @@ def complaint():
 
 @pytest.fixture
 def passes(capsys):
-    """``passes(check, *answers)``: the check has to pass, and says so in one line."""
+    """Return ``passes(check, *answers)``: it runs a check that must pass and must print so."""
 
     def run(check, *answers) -> None:
         check(*answers)
-        said = capsys.readouterr().out
-        assert "public checks passed" in said and "full marks" not in said
+        printed = capsys.readouterr().out
+        assert "public checks passed" in printed and "full marks" not in printed
 
     return run

@@ -1,4 +1,4 @@
-"""Right answers to task 1.2, by different ways: hooks that edit or return, a loop, a cache, a context."""
+"""Right answers to task 1.2: hooks that edit or return the stream; generation by loop, KV cache or context manager."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from functools import partial
 
 import torch
 
-from helpers import hooks as plumbing
+from helpers import hooks
 
 PRE = "blocks.{}.hook_resid_pre"
 
 
 def chosen(vectors, layers):
+    """Return the layers to steer: all of them if ``layers`` is None."""
     return range(len(vectors)) if layers is None else layers
 
 
 def make(vectors, coefficient, layers=None, edit=None, name=PRE):
-    """Right, unless ``edit(resid, step)`` does something else with resid and the scaled vector."""
+    """Return the right hooks. A wrong answer replaces the addition by ``edit(resid, coefficient, vector)``."""
 
     def hook_for(layer):
         def hook(resid, hook):
@@ -46,7 +47,7 @@ def make_with_new_tensor(vectors, coefficient, layers=None):
 
 
 def loop(model, prompt, vectors, coefficient, layers=None, max_new_tokens=20, make=make, stop=True, start=1):
-    """The original homework's loop."""
+    """Generate as the original homework does: run the model on all tokens at each step."""
     tokens = model.to_tokens(prompt)
     for _ in range(max_new_tokens):
         logits = model.run_with_hooks(tokens, fwd_hooks=list(make(vectors, coefficient, layers)))
@@ -58,11 +59,11 @@ def loop(model, prompt, vectors, coefficient, layers=None, max_new_tokens=20, ma
 
 
 def cached(model, prompt, vectors, coefficient, layers=None, max_new_tokens=20, past="clean"):
-    return plumbing.generate(model, prompt, make(vectors, coefficient, layers), max_new_tokens, past=past)
+    return hooks.generate(model, prompt, make(vectors, coefficient, layers), max_new_tokens, past=past)
 
 
 def with_context(model, prompt, vectors, coefficient, layers=None, max_new_tokens=20):
-    """Hooks once around the whole loop, words instead of tensors of ids, no EOS in the text."""
+    """Generate inside one hook context, with a list of ids instead of a tensor and no EOS in the text."""
     ids = model.to_tokens(prompt)[0].tolist()
     with model.hooks(fwd_hooks=make_in_place(vectors, coefficient, layers)):
         for _ in range(max_new_tokens):

@@ -1,6 +1,8 @@
-"""Check of task 1.1: right answers of every form pass, and each mistake is named."""
+"""Check of task 1.1: right answers in every form pass, and each mistake is named."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from helpers.checks import residuals as check
 
 
 def streams(model, sentence, kind="pre", **tokens):
-    """``[n_layers tokens d_model]`` of one sentence."""
+    """Return the residual streams of one sentence, ``[n_layers tokens d_model]``."""
     _, cache = model.run_with_cache(model.to_tokens(sentence, **tokens))
     return torch.stack([cache[f"blocks.{layer}.hook_resid_{kind}"][0] for layer in range(model.cfg.n_layers)])
 
@@ -30,17 +32,18 @@ def original_loop(model, sentences):
 
 
 def with_hooks(model, sentences):
-    """No cache: hooks of its own, and running means in place of one sum."""
-    total = torch.zeros(model.cfg.n_layers, model.cfg.d_model)
+    """Use hooks instead of a cache, and running means instead of a sum."""
+    means = torch.zeros(model.cfg.n_layers, model.cfg.d_model)
+    names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)]
+
+    def update(resid, hook, count):
+        layer = hook.layer()
+        means[layer] += (resid[0, 1:].mean(0).cpu() - means[layer]) / count
+
     for count, sentence in enumerate(sentences, 1):
-
-        def keep(resid, hook):
-            layer = hook.layer()
-            total[layer] += (resid[0, 1:].mean(0).cpu() - total[layer]) / count  # noqa: B023
-
-        names = [f"blocks.{layer}.hook_resid_pre" for layer in range(model.cfg.n_layers)]
-        model.run_with_hooks(model.to_tokens(sentence), fwd_hooks=[(name, keep) for name in names])
-    return total
+        hook = partial(update, count=count)
+        model.run_with_hooks(model.to_tokens(sentence), fwd_hooks=[(name, hook) for name in names])
+    return means
 
 
 RIGHT = {
@@ -68,8 +71,8 @@ def padded(model, sentences):
     return torch.stack([cache["resid_pre", layer][:, 1:].mean(1).mean(0) for layer in range(model.cfg.n_layers)])
 
 
-def each(reduce, **how):
-    """Mean over sentences of ``reduce([n_layers tokens d_model])``."""
+def mean_of(reduce, **how):
+    """Return an answer that averages ``reduce([n_layers tokens d_model])`` over the sentences."""
     return lambda model, sentences: torch.stack([reduce(streams(model, s, **how)) for s in sentences]).mean(0)
 
 
@@ -89,7 +92,7 @@ def changes_weights(model, sentences):
     return answer
 
 
-kept = []
+kept = []  # lives on after a call, which is the mistake of keeps_a_sum
 
 
 def keeps_a_sum(model, sentences):
@@ -98,17 +101,17 @@ def keeps_a_sum(model, sentences):
 
 
 WRONG = {
-    "BOS": (each(lambda r: r.mean(1)), "BOS is averaged in"),
-    "BOS counted": (each(lambda r: r[:, 1:].sum(1) / r.shape[1]), "still counted in the division"),
-    "last token": (each(lambda r: r[:, -1]), "only the last token"),
-    "first token": (each(lambda r: r[:, 1]), "only the first token"),
-    "BOS only": (each(lambda r: r[:, 0]), "only BOS"),
-    "[:-1]": (each(lambda r: r[:, :-1].mean(1)), "BOS is kept and the last token dropped"),
-    "[2:]": (each(lambda r: r[:, 2:].mean(1) if r.shape[1] > 2 else 0 * r[:, 0]), "first word is dropped"),
-    "token sum": (each(lambda r: r[:, 1:].sum(1)), "summed, not averaged"),
+    "BOS": (mean_of(lambda r: r.mean(1)), "BOS is averaged in"),
+    "BOS counted": (mean_of(lambda r: r[:, 1:].sum(1) / r.shape[1]), "still counted in the division"),
+    "last token": (mean_of(lambda r: r[:, -1]), "only the last token"),
+    "first token": (mean_of(lambda r: r[:, 1]), "only the first token"),
+    "BOS only": (mean_of(lambda r: r[:, 0]), "only BOS"),
+    "[:-1]": (mean_of(lambda r: r[:, :-1].mean(1)), "BOS is kept and the last token dropped"),
+    "[2:]": (mean_of(lambda r: r[:, 2:].mean(1) if r.shape[1] > 2 else 0 * r[:, 0]), "first word is dropped"),
+    "token sum": (mean_of(lambda r: r[:, 1:].sum(1)), "summed, not averaged"),
     "sentence sum": (lambda m, s: right(m, s) * len(s), "sentences are summed"),
     "pooled": (pooled, "long sentences weigh more"),
-    "post": (each(lambda r: r[:, 1:].mean(1), kind="post"), "off by one: row L holds hook_resid_post"),
+    "post": (mean_of(lambda r: r[:, 1:].mean(1), kind="post"), "off by one: row L holds hook_resid_post"),
     "rolled": (lambda m, s: right(m, s).roll(1, 0), "row L holds layer L - 1"),
     "rolled back": (lambda m, s: right(m, s).roll(-1, 0), "row L holds layer L + 1"),
     "reversed": (lambda m, s: right(m, s).flip(0), "reverse order"),
@@ -116,9 +119,9 @@ WRONG = {
     "first sentence": (lambda m, s: right(m, s[:1]), "only the first sentence"),
     "last sentence": (lambda m, s: right(m, s[-1:]), "only the last sentence"),
     "padding": (padded, "padding is averaged in"),
-    "no BOS": (each(lambda r: r.mean(1), prepend_bos=False), "run without BOS"),
-    "no BOS, [1:]": (each(lambda r: r[:, 1:].sum(1) / max(r.shape[1] - 1, 1), prepend_bos=False), "run without BOS"),
-    "two mistakes": (lambda m, s: each(lambda r: r.mean(1))(m, s).roll(1, 0), "besides, the layers are shifted"),
+    "no BOS": (mean_of(lambda r: r.mean(1), prepend_bos=False), "run without BOS"),
+    "no BOS, [1:]": (mean_of(lambda r: r[:, 1:].sum(1) / max(r.shape[1] - 1, 1), prepend_bos=False), "run without BOS"),
+    "two mistakes": (lambda m, s: mean_of(lambda r: r.mean(1))(m, s).roll(1, 0), "besides, the layers are shifted"),
     "scaled": (lambda m, s: -2 * right(m, s), "-2 times as long"),
     "normalised": (lambda m, s: torch.nn.functional.normalize(right(m, s), dim=-1), "normalised to length 1"),
     "unknown": (lambda m, s: right(m, s) ** 3, "doesn't know"),
@@ -146,7 +149,7 @@ def test_mistake_is_named(answer, name, complaint):
     assert name in complaint(task_1_1, answer)
 
 
-def test_error_of_the_student_in_one_line(complaint):
+def test_a_students_error_is_reported_in_one_line(complaint):
     def crashes(model, sentences):
         first = sentences[0]
         return first / 0
@@ -155,7 +158,7 @@ def test_error_of_the_student_in_one_line(complaint):
     assert "crashes raised TypeError" in line and "`return first / 0`" in line
 
 
-def test_the_notebooks_number_of_layers_is_named(complaint):
+def test_using_the_notebooks_number_of_layers_gets_a_hint(complaint):
     def of_30_layers(model, sentences):
         _, cache = model.run_with_cache(model.to_tokens(sentences[0]))
         return torch.stack([cache[f"blocks.{layer}.hook_resid_pre"][0, 1:].mean(0) for layer in range(30)])
@@ -164,7 +167,7 @@ def test_the_notebooks_number_of_layers_is_named(complaint):
     assert "KeyError" in line and "The check works with 3 layers: don't use the notebook's `n_layers`." in line
 
 
-def test_other_errors_say_nothing_of_layers(complaint):
+def test_other_errors_get_no_hint_about_layers(complaint):
     def divides(model, sentences):
         return 1 / 0
 
@@ -182,7 +185,7 @@ def test_other_errors_say_nothing_of_layers(complaint):
         assert "raised" in line and "The check works" not in line
 
 
-def test_hooks_are_taken_off_after_an_error_too(complaint):
+def test_hooks_are_removed_after_an_error(complaint):
     def crashes(model, sentences):
         model.add_hook("blocks.1.hook_resid_pre", lambda resid, hook: None)
         raise KeyError("blocks.9")
@@ -190,7 +193,7 @@ def test_hooks_are_taken_off_after_an_error_too(complaint):
     assert "KeyError" in complaint(task_1_1, crashes)
 
 
-def test_open_task_stays_one_line():
+def test_an_open_task_prints_one_line():
     def stub(model, sentences):
         raise NotDone("1.1")
 
@@ -199,16 +202,16 @@ def test_open_task_stays_one_line():
     assert len(caught.value._render_traceback_()) == 1
 
 
-def test_result_instead_of_function(complaint):
+def test_a_result_instead_of_the_function_is_rejected(complaint):
     assert "pass the function itself" in complaint(task_1_1, torch.zeros(3, 16))
 
 
 def test_no_two_recipes_give_the_same_answer(model):
-    """Else a mistake would go by another's name, or pass."""
-    found = list(check._candidates(model))
-    right_one = check._streams(model, check.SENTENCES).weighted(check._weights("", ""), check.LAYERS[""])
-    for message, value in found:
-        assert not np.allclose(value, right_one, rtol=1e-2, atol=1e-2), message
-    singles = [value for message, value in found if "besides" not in message]
-    for i, value in enumerate(singles):
-        assert not any(np.allclose(value, other, atol=1e-3) for other in singles[:i])
+    """Otherwise a mistake could be reported as another one, or pass."""
+    candidates = list(check._candidates(model))
+    right_answer = check._streams(model, check.SENTENCES).weighted(check._weights("", ""), check.LAYERS[""])
+    for message, value in candidates:
+        assert not np.allclose(value, right_answer, rtol=1e-2, atol=1e-2), message
+    single_mistakes = [value for message, value in candidates if "besides" not in message]
+    for i, value in enumerate(single_mistakes):
+        assert not any(np.allclose(value, other, atol=1e-3) for other in single_mistakes[:i])

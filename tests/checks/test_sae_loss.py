@@ -27,8 +27,8 @@ def with_norms(x, x_hat, h, c):
 
 def with_loop(x, x_hat, h, c):
     total = 0
-    for row, again, latents in zip(x, x_hat, h, strict=True):
-        total = total + torch.dot(row - again, row - again) + c * latents.abs().sum()
+    for row, row_hat, latents in zip(x, x_hat, h, strict=True):
+        total = total + torch.dot(row - row_hat, row - row_hat) + c * latents.abs().sum()
     return total / x.shape[0]
 
 
@@ -51,7 +51,7 @@ def test_right_answers_pass(loss, passes):
     passes(task_2_2, loss)
 
 
-def test_works_where_the_notebook_has_switched_gradients_off(passes):
+def test_a_right_answer_passes_with_gradients_switched_off(passes):
     with torch.no_grad():
         passes(task_2_2, right)
 
@@ -64,15 +64,15 @@ def in_place(x, x_hat, h, c):
     return error(x, x_hat) + c * h.abs_().sum(-1).mean()
 
 
-def originals(x, x_hat, h, c):
+def original_homework(x, x_hat, h, c):
     return torch.nn.MSELoss()(x_hat, x) + c * h.abs().mean()
 
 
 WRONG = {
-    "the original's": (originals, "besides, the L1 term is averaged over the latents"),
+    "original homework": (original_homework, "besides, the L1 term is averaged over the latents"),
     "MSELoss": (lambda x, y, h, c: (x - y).pow(2).mean() + c * l1(h), "averaged over all entries"),
     "error summed": (lambda x, y, h, c: (x - y).pow(2).sum() + c * l1(h), "squared error is summed over the tokens"),
-    "error the other way": (lambda x, y, h, c: (x - y).pow(2).mean(-1).sum() + c * l1(h), "the other way round"),
+    "error with axes swapped": (lambda x, y, h, c: (x - y).pow(2).mean(-1).sum() + c * l1(h), "the other way round"),
     "root": (lambda x, y, h, c: (x - y).norm(dim=-1).mean() + c * l1(h), "a root is taken of the squared error"),
     "root of mean": (lambda x, y, h, c: error(x, y).sqrt() + c * l1(h), "root is taken of the mean"),
     "absolute": (lambda x, y, h, c: (x - y).abs().sum(-1).mean() + c * l1(h), "taken absolute, not squared"),
@@ -112,7 +112,7 @@ def test_mistake_is_named(loss, name, complaint):
     assert name in complaint(task_2_2, loss)
 
 
-def test_open_task_and_no_function(complaint):
+def test_a_stub_raises_not_done_and_a_tensor_is_rejected(complaint):
     def stub(x, x_hat, h, l1_coefficient):
         raise NotDone("2.2")
 
@@ -121,8 +121,8 @@ def test_open_task_and_no_function(complaint):
     assert "pass the function itself" in complaint(task_2_2, torch.tensor(1.0))
 
 
-def test_the_questions_tell_the_recipes_apart():
+def test_every_wrong_formula_differs_from_the_right_one():
     cases = list(check._cases())
-    right_ones = [Answer(case.value(("", "", "")), FULL_PRECISION) for case in cases]
+    right_answers = [Answer(case.value(("", "", "")), FULL_PRECISION) for case in cases]
     for names in product(check.ERRORS, check.PENALTIES, check.SUMS):
-        assert check._matches(right_ones, cases, names) == (not any(names)), names
+        assert check._matches(right_answers, cases, names) == (not any(names)), names

@@ -1,4 +1,4 @@
-"""Check of task 2.4: right answers of every form pass, and each mistake is named."""
+"""Check of task 2.4: right answers in every form pass, and each mistake is named."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from helpers.checks import top_contexts as check
 
 
 def walk(latent, texts, tokens, special, k=5, order=None, skip=None, seen_by=int, enough=None):
-    """Strongest first, one per text; ``order``, ``skip`` and ``seen_by`` put a mistake in."""
-    found, seen = [], set()
+    """Return the right answer. ``order``, ``skip``, ``seen_by`` and ``enough`` introduce mistakes."""
+    chosen, seen = [], set()
     for i in latent.argsort(descending=True).tolist() if order is None else order(latent):
         if skip(latent, tokens, special, i) if skip else latent[i] <= 0 or int(tokens[i]) in special:
             continue
         if seen_by(texts[i]) in seen:
             continue
         seen.add(seen_by(texts[i]))
-        found.append(i)
-        if len(found) == (enough or k):
+        chosen.append(i)
+        if len(chosen) == (enough or k):
             break
-    return found
+    return chosen
 
 
 def by_text(latent, texts, tokens, special, k=5):
-    """The strongest token of each text first, then the strongest texts; NumPy; ties the other way round."""
+    """Choose the strongest token of each text, then sort the texts: in NumPy, with ties in reverse order."""
     latent, texts, tokens = latent.numpy(), texts.numpy(), tokens.numpy()
     allowed = (latent > 0) & ~np.isin(tokens, list(special))
     best = [max(np.flatnonzero(allowed & (texts == t))[::-1], key=lambda i: latent[i]) for t in set(texts[allowed])]
     return np.array(sorted(best, key=lambda i: latent[i], reverse=True)[:k], dtype=int)
 
 
-def by_topk(latent, texts, tokens, special, k=5):
-    """Masks what isn't allowed, takes the maximum again and again; a list of tensors."""
-    left = latent.clone()
-    left[torch.isin(tokens, torch.tensor(sorted(special), dtype=tokens.dtype))] = 0
-    found = []
-    while len(found) < k and left.max() > 0:
-        found.append(left.argmax())
-        left[texts == texts[found[-1]]] = 0
-    return found
+def by_argmax(latent, texts, tokens, special, k=5):
+    """Mask special tokens, then take the maximum up to k times; return a list of tensors."""
+    remaining = latent.clone()
+    remaining[torch.isin(tokens, torch.tensor(sorted(special), dtype=tokens.dtype))] = 0
+    chosen = []
+    while len(chosen) < k and remaining.max() > 0:
+        chosen.append(remaining.argmax())
+        remaining[texts == texts[chosen[-1]]] = 0
+    return chosen
 
 
 RIGHT = {
     "walk": walk,
     "NumPy": by_text,
-    "tensors": by_topk,
+    "tensors": by_argmax,
     "one tensor": lambda *a, **k: torch.tensor(walk(*a, **k)),
     "floats": lambda *a, **k: [float(i) for i in walk(*a, **k)],
     "tuple": lambda *a, **k: tuple(walk(*a, **k)),
@@ -59,12 +59,13 @@ def test_right_answers_pass(answer, passes):
     passes(task_2_4, answer)
 
 
-def changed(**how):
-    return lambda *args, **kwargs: walk(*args, **how, **kwargs)
+def changed(**mistake):
+    """Return ``walk`` with a mistake."""
+    return lambda *args, **kwargs: walk(*args, **mistake, **kwargs)
 
 
 def after(change):
-    """The right answer, spoilt by ``change(indices, latent, texts, tokens)``."""
+    """Return ``walk``, whose answer then goes through ``change(indices, latent, texts, tokens)``."""
 
     def answer(latent, texts, tokens, special, k=5):
         return change(walk(latent, texts, tokens, special, k), latent, texts, tokens)
@@ -73,27 +74,26 @@ def after(change):
 
 
 def cut_first(latent, texts, tokens, special, k=5):
+    """Cut to the k strongest tokens before skipping repeated texts and special tokens."""
     top = latent.topk(min(k, len(latent))).indices
-    return walk(latent[top], texts[top], tokens[top], special, k, order=lambda v: range(len(v))) and [
-        int(top[i]) for i in walk(latent[top], texts[top], tokens[top], special, k)
-    ]
+    return [int(top[i]) for i in walk(latent[top], texts[top], tokens[top], special, k)]
 
 
 def drops_texts(latent, texts, tokens, special, k=5):
-    """Marks a text as seen before it looks whether the token is special."""
-    found, seen = [], set()
+    """Mark a text as seen before checking whether the token is special."""
+    chosen, seen = [], set()
     for i in latent.argsort(descending=True).tolist():
         text = int(texts[i])
         if text in seen or latent[i] <= 0:
             continue
         seen.add(text)
         if int(tokens[i]) not in special:
-            found.append(i)
-    return found[:k]
+            chosen.append(i)
+    return chosen[:k]
 
 
 def first_of_text(latent, texts, tokens, special, k=5):
-    """The first active token of each text in place of its strongest."""
+    """Choose the first active token of each text instead of its strongest."""
     return sorted(walk(latent, texts, tokens, special, 99, order=lambda v: range(len(v))), key=lambda i: -latent[i])[:k]
 
 
@@ -131,7 +131,7 @@ def ascending(latent):
     return latent.argsort().tolist()
 
 
-def by_size(latent):
+def by_magnitude(latent):
     return latent.abs().argsort(descending=True).tolist()
 
 
@@ -141,35 +141,35 @@ WRONG = {
         lambda v, *a, k=5: walk(v, *a, k=k, order=ascending if k < 5 else None),
         "weakest activations are taken",
     ),
-    "ascending": (after(lambda found, *_: found[::-1]), "the order is ascending"),
-    "unsorted": (after(lambda found, *_: sorted(found)), "aren't sorted"),
-    "activations": (after(lambda found, latent, *_: latent[found].tolist()), "return their indices"),
-    "token ids": (after(lambda found, v, texts, tokens: tokens[found].tolist()), "the token ids are returned"),
-    "text ids": (after(lambda found, v, texts, tokens: texts[found]), "the text ids are returned"),
-    "pairs": (after(lambda found, latent, *_: [(i, float(latent[i])) for i in found]), "plain indices"),
+    "ascending": (after(lambda chosen, *_: chosen[::-1]), "the order is ascending"),
+    "unsorted": (after(lambda chosen, *_: sorted(chosen)), "aren't sorted"),
+    "activations": (after(lambda chosen, latent, *_: latent[chosen].tolist()), "return their indices"),
+    "token ids": (after(lambda chosen, v, texts, tokens: tokens[chosen].tolist()), "the token ids are returned"),
+    "text ids": (after(lambda chosen, v, texts, tokens: texts[chosen]), "the text ids are returned"),
+    "pairs": (after(lambda chosen, latent, *_: [(i, float(latent[i])) for i in chosen]), "plain indices"),
     "k ignored": (changed(enough=99), "`k` is ignored"),
     "k is 3": (lambda *a, k=3: walk(*a, k=min(k, 3)), "without `k` there are 3 contexts"),
     "default": (lambda *a, k=7: walk(*a, k=k), "`k` is ignored: with k=5"),
     "repeats": (changed(seen_by=lambda text: object()), "a text appears more than once"),
     "repeats by tensors": (changed(seen_by=lambda text: text), "a text appears more than once"),
-    "index twice": (after(lambda found, *_: found[:1] * 2 + found[2:]), "an index appears twice"),
+    "index twice": (after(lambda chosen, *_: chosen[:1] * 2 + chosen[2:]), "an index appears twice"),
     "specials": (changed(skip=no_special_check), "a special token is among the contexts"),
-    "cut first": (cut_first, "not after you have cut the list to k"),
+    "cut first": (cut_first, "skip repeated texts and special tokens before you cut it to k"),
     "text dropped": (drops_texts, "a text is dropped because its strongest token is special"),
     "first of text": (first_of_text, "isn't its strongest"),
-    "zeros": (changed(skip=no_zero_check), "a dead latent, 0 everywhere, gets contexts"),
+    "zeros": (changed(skip=no_zero_check), "a dead latent (0 at every token) gets contexts"),
     "zeros of live latents": (changed(skip=only_dead_checked), "tokens with activation 0"),
     "negative": (changed(skip=zero_excluded_only), "negative activations are among"),
-    "absolute": (changed(skip=zero_excluded_only, order=by_size), "largest |activation|"),
+    "absolute": (changed(skip=zero_excluded_only, order=by_magnitude), "largest |activation|"),
     "latent in place": (in_place, "`latent` is changed"),
     "set in place": (special_in_place, "`special_ids` is changed"),
-    "from the end": (after(lambda found, latent, *_: [i - len(latent) for i in found]), "the negative index"),
-    "too far": (after(lambda found, *_: [i + 50 for i in found]), "but there are 5 tokens"),
-    "fractions": (after(lambda found, *_: [i + 0.5 for i in found]), "aren't indices"),
-    "NaN": (after(lambda found, *_: [float("nan") for _ in found]), "aren't indices"),
+    "from the end": (after(lambda chosen, latent, *_: [i - len(latent) for i in chosen]), "the negative index"),
+    "too far": (after(lambda chosen, *_: [i + 50 for i in chosen]), "but there are 5 tokens"),
+    "fractions": (after(lambda chosen, *_: [i + 0.5 for i in chosen]), "aren't indices"),
+    "NaN": (after(lambda chosen, *_: [float("nan") for _ in chosen]), "aren't indices"),
     "None": (lambda *a, **k: None, "gives None"),
-    "a number": (lambda *a, **k: 3, "expected is a list of indices"),
-    "words": (after(lambda found, *_: ["the"] * len(found)), "a list with the str 'the' in it"),
+    "a number": (lambda *a, **k: 3, "return a list of indices"),
+    "words": (after(lambda chosen, *_: ["the"] * len(chosen)), "a list that holds the str 'the'"),
     "crash": (lambda latent, *a, **k: latent.top, "raised AttributeError"),
     "no k": (lambda latent, texts, tokens, special: walk(latent, texts, tokens, special), "raised TypeError"),
 }
@@ -181,12 +181,12 @@ def test_mistake_is_named(answer, name, complaint):
 
 
 def test_tensor_looked_up_in_a_set_is_explained(complaint):
-    """tokens[i] in special_ids is False for every tensor: the hint says so."""
+    """``tokens[i] in special_ids`` is False for every tensor; the message explains it."""
     message = complaint(task_2_4, changed(skip=tensor_in_set))
-    assert "special token" in message and "a tensor is never found" in message
+    assert "special token" in message and "a tensor is never `in` a set" in message
 
 
-def test_open_task_and_no_function(complaint):
+def test_a_stub_raises_not_done_and_a_list_is_rejected(complaint):
     def stub(latent, text_ids, token_ids, special_ids, k=5):
         raise NotDone("2.4")
 
@@ -195,8 +195,7 @@ def test_open_task_and_no_function(complaint):
     assert "pass the function itself" in complaint(task_2_4, [1, 2])
 
 
-def test_each_question_has_an_answer_by_hand():
-    """The expected activations of the questions, worked out by hand."""
+def test_expected_activations_equal_values_worked_out_by_hand():
     by_trap = {question.trap: question.strongest().tolist() for question in check.QUESTIONS}
     assert by_trap["repeats"] == [6.5, 5.0, 3.0, 2.5]
     assert by_trap["special first"] == [5.0, 4.5, 2.0]
