@@ -31,11 +31,11 @@ process, without the data."""
 
 def contestants() -> tuple[dict[str, tuple], list[str]]:
     """Return name → (interpreter, script, kind), and a message for each missing library."""
-    found: dict[str, tuple] = {"original": (sys.executable, "ours.py", "original")}
+    found: dict[str, tuple] = {"original": (sys.executable, "helpers_loop.py", "original")}
     peers, missing = installed()
     for peer, python in peers:
         found |= {f"{peer.name}, {kind}": (python, peer.script, kind) for kind in _kinds(peer)}
-    found |= {name: (sys.executable, "ours.py", kind) for kind, name in HELPERS.items() if kind != "original"}
+    found |= {name: (sys.executable, "helpers_loop.py", kind) for kind, name in HELPERS.items() if kind != "original"}
     return found, missing
 
 

@@ -64,8 +64,8 @@ def make(task: Task, seed: int) -> tuple[str, torch.Tensor]:
 
 def contestants() -> tuple[dict[str, tuple], list[str]]:
     found: dict[str, tuple] = {
-        "helpers, TopK": (sys.executable, "ours.py", {}),
-        "helpers, TopK, tie 0.1": (sys.executable, "ours.py", {"tie": 0.1}),
+        "helpers, TopK": (sys.executable, "helpers_loop.py", {}),
+        "helpers, TopK, tie 0.1": (sys.executable, "helpers_loop.py", {"tie": 0.1}),
     }
     peers, missing = installed()
     for peer, python in peers:
