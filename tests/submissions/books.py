@@ -44,6 +44,12 @@ def _student(name: str) -> str:
     return json.dumps(build_student(MASTERS / f"{name}.py"))
 
 
+def stub(task: str) -> str:
+    """Return the task's untouched cell."""
+    cells = json.loads(_student(name_of(task)))["cells"]
+    return next(cell["source"] for cell in cells if is_task(cell, task))
+
+
 def book(name: str, answers: dict[str, str] | None = None, solved: bool = True) -> dict:
     """Return the student's notebook with solved or open tasks; ``answers`` replaces single task cells.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.submissions.books import changed
+from tests.submissions.books import changed, stub
 
 ANSWERS: list[tuple[str, str, str]] = [
     ("1.1", "one batch and a mask", '''def collect_average_residuals(model, sentences):
@@ -131,7 +131,7 @@ class SAE(Base):
     return torch.mean(mse + l1_coefficient * torch.norm(h, p=1, dim=1))
 '''),
     ("2.2", "two star imports", "from torch.nn.functional import *\n# %%\nfrom math import *\n# %%\ndef sae_loss(x, x_hat, h, c):\n    return mse_loss(x_hat, x, reduction='sum') / len(x) + c * h.abs().sum() / len(x)"),
-    ("2.2", "an edited stub after the answer", changed("2.2") + "\n# %%\n# my notes\ndef sae_loss(\n    x: Float[Tensor, \"n d_in\"], x_hat: Float[Tensor, \"n d_in\"], h: Float[Tensor, \"n d_sae\"], l1_coefficient: float\n) -> Float[Tensor, \"\"]:\n    \"\"\"Squared error per token plus the weighted L1 norm of the latents per token.\"\"\"\n    raise NotDone(\"2.2\")"),
+    ("2.2", "an edited stub after the answer", changed("2.2") + "\n# %%\n# my notes\n" + stub("2.2")),
     ("2.2", "under a magic", "%%time\n" + changed("2.2")),
     ("2.2", "sums divided by the number of tokens", '''def l1(h): return h.abs().sum() / len(h)
 # %%
