@@ -66,7 +66,7 @@ def _same_averages(answer: Words, expected: Words, facts) -> str:
     layers = len(expected["averages"])
     found = numbers(answer, "averages")
     if found.ndim == 2 and len(found) != layers:
-        return f"there are {len(found)} rows for a model of {layers} layers: use cfg.n_layers of the given model"
+        return f"there are {len(found)} rows for a model of {layers} layers: use model.cfg.n_layers"
     return same_numbers("averages", "model afterwards")(answer, expected, facts)
 
 
