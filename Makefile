@@ -47,7 +47,7 @@ bench: $(DEV) ## the benchmarks, tables in build/bench/
 	$(PY) -m benchmarks.harvest $(HARVEST)
 
 clean: ## remove what run and test built, and caches; .venv stays
-	rm -rf build/run build/run.json build/test .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf build/run build/run.json build/test .pytest_cache .mypy_cache .ruff_cache .grimp_cache .import_linter_cache *.egg-info
 	find helpers grading tools benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 # What students need.
