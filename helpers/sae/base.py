@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +42,7 @@ class Architecture(nn.Module):
 
     architecture: ClassVar[str]
     biases: ClassVar[tuple[str, ...]] = ("b_enc", "b_dec")  # parameters in the unit of the activations
+    trained = False  # whether the weights fit some activations, so that training continues from them
 
     def __init__(self, d_in: int, d_sae: int):
         super().__init__()
@@ -78,8 +80,14 @@ class Architecture(nn.Module):
     @torch.no_grad()
     def scale_(self, factor: float) -> None:
         """Convert an SAE of x / factor into one of x: biases, thresholds and latents grow by ``factor``."""
-        for name in self.biases:
-            getattr(self, name).mul_(factor)
+        scale_biases(self, self.biases, factor)
+
+
+@torch.no_grad()
+def scale_biases(module: nn.Module, names: Iterable[str], factor: float) -> None:
+    """Multiply the parameters or buffers in the unit of the activations by ``factor``."""
+    for name in names:
+        getattr(module, name).mul_(factor)
 
 
 def dense_step(loss: Float[Tensor, ""], x_hat: Float[Tensor, "n d_in"], z: Float[Tensor, "n d_sae"]) -> Step:

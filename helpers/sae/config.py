@@ -13,9 +13,9 @@ PRECISIONS = ("fp32", "bf16")
 class TrainConfig:
     """Settings of a training run, which sees ``steps * batch_size`` tokens.
 
-    ``normalize`` scales activations to a mean norm of sqrt(d_in) and starts ``b_dec`` at their mean. At the end
-    the scale is folded back into the biases. This is exact if the latents are positively homogeneous in the
-    biases (ReLU, TopK). A module without ``b_enc`` and ``b_dec`` is trained unscaled.
+    ``normalize`` scales activations to a mean norm of sqrt(d_in) and starts a new SAE's ``b_dec`` at their mean.
+    Biases and thresholds are scaled in step, and back at the end. This is exact if the latents scale with them
+    (ReLU, TopK). A module for which it isn't exact, or without ``b_enc`` and ``b_dec``, is trained unscaled.
 
     ``tie`` helps a short run to recover a dictionary of truly sparse features (0.1 at a learning rate of 1e-2:
     99.9% of 1,024 directions instead of 86%, ``benchmarks/sae_synthetic.py``). It hurts on a language model's
@@ -30,7 +30,7 @@ class TrainConfig:
     decay: float = 0.3  # share of the steps in which the learning rate falls back to 0
     sparsity_warmup: float = 0.1  # share of the steps in which a sparsity penalty rises from 0
     clip: float = 1.0  # largest gradient norm, in units of sqrt(d_in)
-    unit_norm_decoder: bool = True  # rows of W_dec stay at norm 1 (Bricken et al. 2023)
+    unit_norm_decoder: bool = True  # rows of W_dec stay at norm 1 (Bricken et al. 2023), a trained SAE's at theirs
     tie: float = 0.0  # how far each step pulls the encoder towards the decoder's transpose; 1 is all the way
     tied_for: float = 0.7  # share of the steps in which ``tie`` applies
     normalize: bool = True

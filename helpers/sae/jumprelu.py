@@ -15,7 +15,8 @@ class JumpReLU(Architecture):
     """SAE with z = π · H(π − θ), a threshold θ per latent, and the loss ‖x − x̂‖² + ``sparsity`` · L0.
 
     H has no gradient, so θ learns by straight-through estimators with a rectangular kernel of width
-    ``bandwidth`` (the paper's equations 10 to 12). Units are those of activations scaled to a mean norm of √d_in.
+    ``bandwidth`` (the paper's equations 10 to 12). ``bandwidth`` and the first θ are in units of activations scaled
+    to a mean norm of √d_in, as during training. Afterwards θ is in the unit of the activations.
 
     A threshold moves only while pre-activations are near it. The paper starts with a small threshold and a narrow
     kernel, and trains for long. Here both start larger, so that a run of a few hundred steps is enough. (smollm2's
@@ -59,7 +60,6 @@ class JumpReLU(Architecture):
     def scale_(self, factor: float) -> None:
         super().scale_(factor)
         self.log_threshold.add_(math.log(factor))
-        self.bandwidth *= factor
 
 
 def _kernel(pre, threshold, bandwidth: float) -> Float[Tensor, "n d_sae"]:

@@ -101,6 +101,7 @@ def load(folder: str | Path) -> Architecture:
         module.load_state_dict(_incoming(weights, architecture, d_sae))
     except (SafetensorError, KeyError, RuntimeError) as error:
         raise SAEError(f"The weights in {str(folder)!r} are broken ({error}): save or download them again.") from error
+    module.trained = True
     return module
 
 

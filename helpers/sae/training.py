@@ -18,9 +18,11 @@ from helpers.sae.base import Architecture, SAEError, Step, dense_step
 from helpers.sae.batches import Rows, Shuffled
 from helpers.sae.config import History, TrainConfig
 from helpers.sae.resampling import can_resample, resample
+from helpers.sae.rescaling import can_rescale, is_trained, rescale
 
 # (x, x_hat, latents) -> a scalar, or a pair (error, sparsity penalty); the penalty is warmed up
 LossFn = Callable[[Tensor, Tensor, Tensor], Tensor | tuple[Tensor, Tensor]]
+SCALE_ROWS = 256  # tokens on which a change of unit is tried
 RESAMPLE_ROWS = 8192  # tokens that dead latents are resampled from
 
 
@@ -32,7 +34,7 @@ def train(
     progress: str | None = "train",
     checkpoint: str | Path | None = None,
 ) -> History:
-    """Train ``module`` in place with Adam on shuffled minibatches.
+    """Train ``module`` in place with Adam on shuffled minibatches. A trained or loaded SAE is trained further.
 
     Args:
         module: anything with ``encode(x) -> latents`` and ``decode(latents) -> x_hat``.
@@ -91,18 +93,21 @@ class _Run:
         self.device, self.checkpoint = device, checkpoint
         self.generator = torch.Generator().manual_seed(config.seed)
         self.batches = Shuffled(rows, config.batch_size, self.generator)
-        self.scale = rows.mean_norm / math.sqrt(rows.width) if self._scalable() else 1.0
+        scale, sample = rows.mean_norm / math.sqrt(rows.width), rows[torch.arange(min(SCALE_ROWS, len(rows)))]
+        self.normalized = config.normalize and can_rescale(module, sample.to(device, torch.float32), scale)
+        self.scale = scale if self.normalized else 1.0
         self.variance = rows.variance / self.scale**2
         self.optimizer = torch.optim.Adam(module.parameters(), lr=config.lr, fused=True)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, config.lr_factor)
-        self.norm_one = config.unit_norm_decoder and hasattr(module, "W_dec")
+        self.keeps_norms = config.unit_norm_decoder and hasattr(module, "W_dec")
+        # Decoder rows of a trained SAE keep their norms, because other norms would change what it computes.
+        self.row_norms = torch.ones((), device=device)
+        if self.keeps_norms and is_trained(module):
+            self.row_norms = module.W_dec.detach().norm(dim=-1, keepdim=True)
         # Tokens since each latent last fired. Without W_dec, the first step says how many latents there are.
         self.silent = torch.zeros(module.W_dec.shape[0] if hasattr(module, "W_dec") else 0, device=device)
         self.history, self.first = History(), 0
-
-    def _scalable(self) -> bool:
-        has_biases = all(hasattr(self.module, name) for name in ("b_enc", "b_dec"))
-        return self.config.normalize and (has_biases or isinstance(self.module, Architecture))
+        self.about = checkpoints.describe(module, rows, loss_fn, config) if checkpoint else {}
 
     def loop(self, progress: str | None) -> History:
         self._begin()
@@ -115,20 +120,24 @@ class _Run:
                     checkpoints.write_checkpoint(self.checkpoint, self._state(i + 1))
         finally:
             bar.close()
-            self._fold_scale()  # also after an error or interrupt, so that the module stays usable
+            self._restore_unit()  # also after an error or interrupt, so that the module stays usable
         if self.checkpoint:
             self.checkpoint.unlink(missing_ok=True)
         return self.history
 
     def _begin(self) -> None:
         if self.checkpoint and self.checkpoint.is_file():
-            self._restore(checkpoints.read_checkpoint(self.checkpoint, self._about()))
-        elif self._scalable():
+            self._restore(checkpoints.read_checkpoint(self.checkpoint, self.about))
+            return
+        new = not is_trained(self.module)
+        if self.normalized and not (new and isinstance(self.module, Architecture)):
+            rescale(self.module, 1 / self.scale)
+        if self.normalized and new:
             with torch.no_grad():
                 self.module.b_dec.copy_(self.rows.mean / self.scale)
 
     def _step(self, i: int, bar) -> None:
-        if self.config.resamples_at(i) and self._scalable() and can_resample(self.module):
+        if self.config.resamples_at(i) and self.normalized and can_resample(self.module):
             self._resample()
         x = (self.batches.next() / self.scale).to(self.device, torch.float32)
         step = self._forward(x, self.config.pressure(i))
@@ -161,14 +170,14 @@ class _Run:
     def _update(self, step: Step, i: int) -> None:
         self.optimizer.zero_grad()
         step.loss.backward()
-        if self.norm_one:
-            _remove_parallel_gradient(self.module.W_dec)
+        if self.keeps_norms:
+            _remove_parallel_gradient(self.module.W_dec, self.row_norms)
         self._clip(i)
         self.optimizer.step()
         self.schedule.step()
-        if self.norm_one:
+        if self.keeps_norms:
             with torch.no_grad():
-                self.module.W_dec /= self.module.W_dec.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+                self.module.W_dec /= self.module.W_dec.norm(dim=-1, keepdim=True).clamp(min=1e-12) / self.row_norms
                 if self.config.tie and i < self.config.tied_for * self.config.steps:
                     self.module.W_enc.lerp_(self.module.W_dec.T, self.config.tie)
         if not len(self.silent):
@@ -198,38 +207,22 @@ class _Run:
         self.history.log(step=i, loss=step.loss.item(), fvu=fvu, l0=step.l0, dead_fraction=dead)
         bar.set_postfix(loss=f"{step.loss.item():.3g}", FVU=f"{fvu:.3f}", L0=f"{step.l0:.0f}", dead=f"{dead:.1%}")
 
-    @torch.no_grad()
-    def _fold_scale(self) -> None:
-        """Multiply the biases by s, so that weights learnt on x / s fit x itself; latents grow by s."""
-        if isinstance(self.module, Architecture):
-            self.module.scale_(self.scale)
-        elif self.scale != 1.0:
-            self.module.b_enc.mul_(self.scale)
-            self.module.b_dec.mul_(self.scale)
-
-    def _about(self) -> dict:
-        """Return what identifies this run; a checkpoint that differs is refused."""
-        config = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.config).items()
-        }
-        shapes = {name: list(value.shape) for name, value in self.module.state_dict().items()}
-        return {
-            "module": type(self.module).__name__,
-            "shapes": shapes,
-            "config": config,
-            "rows": len(self.rows),
-            "mean norm": self.rows.mean_norm,
-        }
+    def _restore_unit(self) -> None:
+        """Turn the SAE of x / s into one of x, which computes the same, s times as large."""
+        if self.normalized:
+            rescale(self.module, self.scale)
+        self.module.trained = True
 
     def _state(self, step: int) -> dict:
         return {
-            "about": self._about(),
+            "about": self.about,
             "step": step,
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "batches": self.batches.state_dict(),
             "silent": self.silent,
+            "row_norms": self.row_norms,
             "history": asdict(self.history),
             "random": torch.random.get_rng_state(),
         }
@@ -238,13 +231,14 @@ class _Run:
         self.first = state["step"]
         for name in ("module", "optimizer", "schedule", "batches"):
             getattr(self, name).load_state_dict(state[name])
-        self.silent = state["silent"].to(self.device)
+        self.silent, self.row_norms = (state[name].to(self.device) for name in ("silent", "row_norms"))
         self.history = History(**state["history"])
         torch.random.set_rng_state(state["random"])
 
 
 @torch.no_grad()
-def _remove_parallel_gradient(W_dec: nn.Parameter) -> None:
+def _remove_parallel_gradient(W_dec: nn.Parameter, row_norms: Tensor) -> None:
     """Remove the gradient along each row, which only works against the norm constraint (Bricken et al. 2023)."""
     assert W_dec.grad is not None
-    W_dec.grad.addcmul_((W_dec.grad * W_dec).sum(-1, keepdim=True), W_dec, value=-1)
+    along = (W_dec.grad * W_dec).sum(-1, keepdim=True) / row_norms**2
+    W_dec.grad.addcmul_(along, W_dec, value=-1)

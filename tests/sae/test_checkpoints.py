@@ -111,6 +111,108 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
+COEFFICIENT = 0.1
+
+
+def loss(x, x_hat, h, coefficient=0.1):
+    return (x - x_hat).pow(2).sum(-1).mean() + coefficient * h.abs().sum(-1).mean()
+
+
+def with_constant(x, x_hat, h):
+    return loss(x, x_hat, h, 0.1)
+
+
+def with_global(x, x_hat, h):
+    return loss(x, x_hat, h, COEFFICIENT)
+
+
+def with_closure(coefficient):
+    return lambda x, x_hat, h: loss(x, x_hat, h, coefficient)
+
+
+def interrupted(path, module, rows=None, loss_fn=None, config=CONFIG):
+    """Stop a run in the middle, as a student does who presses the stop button."""
+    calls, decode = [], module.decode
+
+    def failing(z):
+        calls.append(1)
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return decode(z)
+
+    module.decode = failing
+    with pytest.raises(KeyboardInterrupt):
+        sae.train(module, data() if rows is None else rows, loss_fn, config, None, path)
+    module.decode = decode
+    assert path.is_file()
+
+
+@pytest.mark.parametrize("first", [with_constant, with_global, with_closure(0.1)])
+def test_a_checkpoint_of_another_loss_is_refused(tmp_path, first, monkeypatch):
+    path = tmp_path / "run.pt"
+    interrupted(path, make("gated"), loss_fn=first)
+    for other in (
+        with_closure(0.2),
+        lambda x, x_hat, h: (first(x, x_hat, h), 0 * h.sum()),
+        lambda x, x_hat, h: (x - x_hat).abs().mean(),
+        lambda x, x_hat, h: first(x, x_hat, h) + 1e-3 * x_hat.pow(2).sum(),
+    ):
+        with pytest.raises(SAEError, match=r"belongs to another run.*loss"):
+            sae.train(make("gated"), data(), other, CONFIG, None, path)
+    monkeypatch.setattr(sys.modules[__name__], "COEFFICIENT", 0.3)
+    if first is with_global:
+        with pytest.raises(SAEError, match=r"belongs to another run.*loss"):
+            sae.train(make("gated"), data(), first, CONFIG, None, path)
+    else:
+        sae.train(make("gated"), data(), with_closure(0.1), CONFIG, None, path)
+        assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "words"),
+    [
+        (lambda: sae.TopK(16, 64, 4), lambda: sae.TopK(16, 64, 8), "'k': 4.*'k': 8"),
+        (lambda: sae.JumpReLU(16, 64), lambda: sae.JumpReLU(16, 64, sparsity=2.0), "sparsity"),
+        (lambda: sae.JumpReLU(16, 64), lambda: sae.JumpReLU(16, 64, bandwidth=0.5), "bandwidth"),
+        (lambda: sae.Gated(16, 64), lambda: sae.Gated(16, 64, sparsity=0.3), "sparsity"),
+        (lambda: sae.Matryoshka(16, 64, 4), lambda: sae.Matryoshka(16, 64, 4, sizes=(8, 64)), "sizes"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_of_the_module_is_refused(tmp_path, first, other, words):
+    path, module = tmp_path / "run.pt", first()
+    step, calls = module.training_step, []
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    module.training_step = failing
+    with pytest.raises(KeyboardInterrupt):
+        sae.train(module, data(), config=CONFIG, progress=None, checkpoint=path)
+    with pytest.raises(SAEError, match=f"belongs to another run.*{words}"):
+        sae.train(other(), data(), config=CONFIG, progress=None, checkpoint=path)
+    sae.train(first(), data(), config=CONFIG, progress=None, checkpoint=path)
+
+
+def test_a_checkpoint_of_other_rows_is_refused(tmp_path):
+    path = tmp_path / "run.pt"
+    killed(path)
+    other = torch.randn(500, 16, generator=torch.Generator().manual_seed(1)) * 5 + 3
+    for rows in (-data(), data().flip(0), data().flip(1), other):
+        with pytest.raises(SAEError, match="belongs to another run"):
+            sae.train(make(), rows, config=CONFIG, progress=None, checkpoint=path)
+
+
+def test_a_stopped_cell_resumes_with_the_same_module(tmp_path):
+    path, module, uninterrupted = tmp_path / "run.pt", make("gated"), make("gated")
+    interrupted(path, module, loss_fn=with_constant)
+    sae.train(module, data(), with_constant, CONFIG, None, path)
+    sae.train(uninterrupted, data(), with_constant, CONFIG, None)
+    assert same(module, uninterrupted)
+
+
 @pytest.mark.parametrize("kept", [0, 10, 2000])
 def test_a_truncated_checkpoint_is_refused(tmp_path, kept):
     path = tmp_path / "run.pt"
