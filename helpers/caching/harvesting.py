@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from helpers.caching.activations import Activations, HarvestError, mark_sinks
 from helpers.caching.tokens import Tokens, tokenise
-from helpers.hooks import HookError, check_name
+from helpers.hooks import HookError, check_names
 from helpers.kernels.fused import fused
 from helpers.kernels.matmul import packed_weights
 
@@ -54,8 +54,7 @@ def harvest(
         HookError: the model doesn't have the hook point.
     """
     names = [hook_names] if isinstance(hook_names, str) else list(hook_names)
-    for name in names:
-        check_name(model, name)
+    check_names(model, names)
     tokens = tokenise(model, texts, context or model.cfg.n_ctx, too_long, max_tokens, blank)
     if not tokens.rows:
         raise HarvestError("No line has text in it: give at least one that does.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 _KINDS = {
@@ -38,7 +38,8 @@ def map_tensor(path: Path, name: str) -> Tensor:
 class Sharded:
     """Tensors ``[n_i d]`` that act as one ``[n d]`` without being copied together.
 
-    Indices and slices read rows and give a tensor. A mask gives another :class:`Sharded` and reads nothing.
+    It is indexed like a tensor, and ``values[:]`` reads all rows into memory. Indices and slices read rows and give a
+    tensor. A mask gives another :class:`Sharded` and reads nothing.
     """
 
     ndim = 2
@@ -63,15 +64,39 @@ class Sharded:
         """Return the indices of a shard's rows among the rows of all shards."""
         return torch.arange(int(self.starts[shard]), int(self.starts[shard + 1]))
 
+    def __getattr__(self, name: str):
+        raise AttributeError(
+            f"A table on disk has no {name!r}: read the rows that you need into memory first, such as values[:1000]."
+        )
+
     def __getitem__(self, index):
-        if isinstance(index, Tensor) and index.dtype == torch.bool:
-            rows = torch.arange(len(self)) if self.rows is None else self.rows
-            return Sharded(self.parts, rows[index])
+        if isinstance(index, tuple):
+            rows, *columns = index
+            if rows is Ellipsis:
+                return self[:][index]
+            # One index per row and column picks single numbers, so rows and columns must be looked up together.
+            return self[rows][(..., *columns)] if isinstance(rows, int | slice) else self[:][index]
         if isinstance(index, slice):
             index = torch.arange(*index.indices(len(self)))
         index = torch.as_tensor(index)
-        wanted = index if self.rows is None else self.rows[index]
-        return self._gather(wanted.reshape(-1)).reshape(*index.shape, self.shape[1])
+        if index.dtype == torch.bool:
+            return self._masked(index)
+        return self._gather(self._rows_at(index.reshape(-1))).reshape(*index.shape, self.shape[1])
+
+    def _masked(self, mask: Bool[Tensor, " n"]) -> Sharded:
+        if mask.shape != (len(self),):
+            raise IndexError(f"A mask of shape {list(mask.shape)} for {len(self)} rows: give one value per row.")
+        rows = torch.arange(len(self)) if self.rows is None else self.rows
+        return Sharded(self.parts, rows[mask.to(rows.device)])
+
+    def _rows_at(self, index: Int[Tensor, " k"]) -> Int[Tensor, " k"]:
+        """Return the rows of all shards that an index means; negative ones count from the end."""
+        index = index.long().cpu()
+        outside = (index < -len(self)) | (index >= len(self))
+        if outside.any():
+            raise IndexError(f"Row {int(index[outside][0])} of a table with {len(self)} rows.")
+        index = torch.where(index < 0, index + len(self), index)
+        return index if self.rows is None else self.rows[index]
 
     def _gather(self, rows: Int[Tensor, " k"]) -> Float[Tensor, "k d"]:
         gathered = torch.empty(len(rows), self.shape[1], dtype=self.dtype)

@@ -29,7 +29,7 @@ from helpers.caching.harvesting import run_batches
 from helpers.caching.memory_map import Sharded, map_tensor
 from helpers.caching.tokens import tokenise
 from helpers.files import write_bytes
-from helpers.hooks import check_name
+from helpers.hooks import check_names
 
 FORMAT = 1
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -69,8 +69,7 @@ def harvest_to(
         HookError: the model doesn't have the hook point.
     """
     names = [hook_names] if isinstance(hook_names, str) else list(hook_names)
-    for name in names:
-        check_name(model, name)
+    check_names(model, names)
     if dtype not in DTYPES:
         raise HarvestError(f"dtype={dtype!r}: choose one of {', '.join(DTYPES)}.")
     number, of = part

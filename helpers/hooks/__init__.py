@@ -5,10 +5,10 @@ through that point and may change it. ``blocks.5.hook_resid_pre`` is the residua
 """
 
 from helpers.hooks.generation import PASTS, Completion, generate, generate_many, stream
-from helpers.hooks.hook_points import Hook, HookError, check_name, layer_of, special_ids
+from helpers.hooks.hook_points import Hook, HookError, check_names, layer_of, special_ids
 from helpers.hooks.positions import everywhere
 
 __all__ = [
-    "PASTS", "Completion", "Hook", "HookError", "check_name", "everywhere", "generate", "generate_many", "layer_of",
+    "PASTS", "Completion", "Hook", "HookError", "check_names", "everywhere", "generate", "generate_many", "layer_of",
     "special_ids", "stream",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from helpers.hooks.decoding import Decoder
-from helpers.hooks.hook_points import Hook, HookError, check_name
+from helpers.hooks.hook_points import Hook, HookError, check_names
 from helpers.hooks.sampling import Sampler, Sampling, greedy
 
 PASTS = ("clean", "steered")
@@ -206,8 +206,7 @@ def _check_request(model, prompts, hook_sets, max_new_tokens, past) -> list[Int[
     for prompt in prompts:
         if not isinstance(prompt, str) or not prompt.strip():
             raise HookError(f"The prompt {prompt!r} is empty: give at least one word to continue.")
-    for name, _ in (hook for hooks in hook_sets for hook in hooks):
-        check_name(model, name)
+    check_names(model, (name for hooks in hook_sets for name, _ in hooks))
     tokens = [model.to_tokens(prompt, truncate=False)[0] for prompt in prompts]
     longest, room = max(map(len, tokens)), model.cfg.n_ctx
     if longest + max_new_tokens > room:

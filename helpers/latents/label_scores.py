@@ -23,7 +23,12 @@ Encode = Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "n d_features"]]
 
 @torch.no_grad()
 def _features(encode: Encode, values: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_features"]:
-    return torch.cat([encode(rows).half() for rows in chunks(values)])
+    return torch.cat([_compact(encode(rows)) for rows in chunks(values)])
+
+
+def _compact(features: Float[Tensor, "n f"]) -> Float[Tensor, "n f"]:
+    """Return the features in fp16, which halves their memory, unless one is too large for it."""
+    return features.half() if features.abs().max() < torch.finfo(torch.float16).max else features.float()
 
 
 @torch.no_grad()

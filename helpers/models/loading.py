@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 
 from helpers.kernels import matmul
+from helpers.models.conventions import make_resid_mid_a_stream, start_with_bos
 from helpers.models.smollm2 import ModelError, smollm2_folder
 
 HUB_REPOS = {"gpt2": "GPT2"}  # name -> repo in helpers.hub
@@ -25,7 +26,7 @@ def load_model(
 ) -> TransformerBridge:
     """Load a causal language model, ready for hooks.
 
-    Compatibility mode is on, so hook names and values are those of ``HookedTransformer``.
+    Compatibility mode is on, so hook names and values are those of ``HookedTransformer``. Every text starts with BOS.
     ``blocks.L.hook_resid_pre`` is the residual stream ``[batch pos d_model]`` before block L. LayerNorm is folded and
     weights are centred where the architecture allows it.
 
@@ -40,7 +41,8 @@ def load_model(
 
     Raises:
         ModelError: an unknown name, a folder without a model, a missing package or one with other bytes, a disk
-            too full for the cache, or a hub out of reach. The message says what to do.
+            too full for the cache, a hub out of reach, or a tokenizer without BOS and EOS. The message says what to
+            do.
     """
     device = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source = _source(name)
@@ -49,6 +51,8 @@ def load_model(
     except (OSError, SafetensorError) as error:
         raise ModelError(_why_not(source, error)) from error
     model.enable_compatibility_mode(disable_warnings=True)
+    start_with_bos(model)
+    make_resid_mid_a_stream(model)
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)

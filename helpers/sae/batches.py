@@ -43,13 +43,12 @@ class Rows:
     def width(self) -> int:
         return self.values.shape[1]
 
-    def __getitem__(self, rows: Tensor) -> Float[Tensor, "some d_in"]:
+    def __getitem__(self, rows: Tensor | slice) -> Float[Tensor, "some d_in"]:
         return self.values[rows if self.kept is None else self.kept[rows]]
 
     def chunks(self) -> Iterator[Float[Tensor, "some d_in"]]:
         for first in range(0, len(self), CHUNK):
-            rows = slice(first, first + CHUNK)
-            yield self.values[rows if self.kept is None else self.kept[rows]]
+            yield self[first : first + CHUNK]
 
     def _measure(self) -> None:
         total, norms = torch.zeros(self.width, dtype=torch.float64), 0.0

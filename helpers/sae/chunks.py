@@ -11,15 +11,13 @@ from torch import Tensor
 CHUNK = 4096  # rows
 
 
-def chunks(values: Float[Tensor, "n d_in"]) -> Iterator[Float[Tensor, "some d_in"]]:
-    """Yield the rows in order. Only the current chunk of a table on disk is read."""
+def chunks(values) -> Iterator[Float[Tensor, "some d_in"]]:
+    """Yield the rows of a tensor, of a table on disk or of :class:`~helpers.sae.batches.Rows`, chunk by chunk."""
     for first in range(0, len(values), CHUNK):
         yield values[first : first + CHUNK]
 
 
-def encoded_chunks(
-    module, values: Float[Tensor, "n d_in"]
-) -> Iterator[tuple[Float[Tensor, "some d_in"], Float[Tensor, "some d_sae"]]]:
+def encoded_chunks(module, values) -> Iterator[tuple[Float[Tensor, "some d_in"], Float[Tensor, "some d_sae"]]]:
     """Yield the rows in fp32 and their latents, both on the module's device."""
     device = next(module.parameters()).device
     for rows in chunks(values):

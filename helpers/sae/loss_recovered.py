@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from helpers.caching.activations import mark_sinks
 from helpers.caching.harvesting import batches, read_batch
 from helpers.caching.tokens import tokenise
-from helpers.hooks.hook_points import check_name
+from helpers.hooks.hook_points import check_names
 from helpers.kernels.fused import fused
 
 
@@ -75,7 +75,7 @@ def replacement(
         HarvestError: there are no lines, or one isn't text.
         HookError: the model doesn't have the hook point.
     """
-    check_name(model, hook_name)
+    check_names(model, [hook_name])
     rows = [row for row in tokenise(model, texts, context or model.cfg.n_ctx, too_long="cut").rows if len(row) > 2]
     mean = _mean(model, rows, hook_name)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from helpers.caching.activations import Activations
 from helpers.sae.base import SAEError
+from helpers.sae.batches import Rows
 from helpers.sae.chunks import encoded_chunks
 
 
@@ -53,11 +54,13 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
     """Return the metrics of any module with ``encode`` and ``decode``, sinks excluded unless ``keep_sinks``.
 
     Raises:
-        SAEError: there are no rows, or they don't vary, so that FVU is undefined.
+        SAEError: there are no rows, they hold NaN or infinity, or they don't vary, so that FVU is undefined.
     """
-    x, sinks = _rows(activations, keep_sinks)
+    if keep_sinks and isinstance(activations, Activations):
+        activations = activations.values
+    x = Rows(activations)
     device = next(module.parameters()).device
-    mean = x.mean(0).to(device, torch.float32)
+    mean = x.mean.to(device)
     error = spread = length = length_hat = cosine = 0.0
     fired = torch.zeros(0, dtype=torch.long)
     for rows, latents in encoded_chunks(module, x):
@@ -80,19 +83,5 @@ def evaluate(module, activations: Activations | Float[Tensor, "n d_in"], keep_si
         cosine=cosine / len(x),
         density=(fired / len(x)).cpu(),
         tokens=len(x),
-        sinks_left_out=sinks,
+        sinks_left_out=len(x.values) - len(x),
     )
-
-
-def _rows(activations, keep_sinks: bool) -> tuple[Float[Tensor, "n d_in"], int]:
-    sinks = 0
-    if isinstance(activations, Activations):
-        if not keep_sinks:
-            sinks = int(activations.is_sink.sum())
-            activations = activations.without_sinks()
-        activations = activations.values
-    if not isinstance(activations, Tensor):  # on disk
-        activations = activations[:]
-    if activations.ndim != 2 or not len(activations):
-        raise SAEError(f"The activations have shape {list(activations.shape)}: give at least one row, [n d_in].")
-    return activations, sinks

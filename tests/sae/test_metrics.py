@@ -42,6 +42,15 @@ def test_reconstructing_the_mean_gives_an_fvu_of_1(chunk):
     assert metrics.fvu == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_mean_is_exact_for_rows_far_from_zero(chunk, dtype):
+    x = (normal(3000, 8) + 100).to(dtype)
+    exact = x.double().mean(0).float()
+    assert sae.evaluate(Coder(lambda x: x.relu(), lambda h: exact.expand(len(h), -1)), x).fvu == pytest.approx(
+        1, abs=1e-4
+    )
+
+
 def test_fvu_of_a_perfect_a_halved_and_a_zero_reconstruction(chunk):
     x = normal(500, 8) * 3 + 20
     assert sae.evaluate(Coder(lambda x: x, lambda h: h), x).fvu == 0
