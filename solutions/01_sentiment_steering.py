@@ -70,8 +70,9 @@ print(hooks.generate(model, prompt))
 
 # %%
 tokens = model.to_tokens("What a delightful surprise!")
-_, cache = model.run_with_cache(tokens, names_filter=["blocks.5.hook_resid_pre"])
-residual = cache["blocks.5.hook_resid_pre"]
+name = f"blocks.{min(5, n_layers - 1)}.hook_resid_pre"  # a model with fewer than six layers shows its last one
+_, cache = model.run_with_cache(tokens, names_filter=[name])
+residual = cache[name]
 print(model.to_str_tokens(tokens))
 print(list(residual.shape))
 
@@ -398,11 +399,11 @@ steering.Playground(model, make_steering_hooks, steering_vectors, prompt, best_c
 # green fields in the later half of the single layers, and for a perplexity ratio that rises with the size.
 
 # %%
-tried = [round(i * (n_layers - 1) / (setting.sizes.layers - 1)) for i in range(setting.sizes.layers)]
+tried = sorted({round(i * (n_layers - 1) / (setting.sizes.layers - 1)) for i in range(setting.sizes.layers)})
 trial_prompts, trial_tokens = data.TRIAL_PROMPTS[: setting.sizes.trial], min(new_tokens, 12)
 layer_sets = {
     "one layer": ([[layer] for layer in tried], [0.3, 0.5]),
-    "from this layer on": ([list(range(layer, n_layers)) for layer in tried[1::2]], [0.5]),
+    "from this layer on": ([list(range(layer, n_layers)) for layer in tried[1::2] or tried], [0.5]),
 }
 
 # %%
@@ -434,7 +435,7 @@ chosen = {"all layers": steering.Setting(steering_vectors, best_coefficient, eve
 for name, layer_map in maps.items():
     some_layers, c = layer_map.best(max_perplexity_ratio=1.5)
     chosen[f"{name}: {some_layers[0]}"] = steering.Setting(steering_vectors, c, some_layers)
-three = tuple(round(depth * n_layers) for depth in (0.4, 0.67, 0.9))
+three = tuple(sorted({min(round(depth * n_layers), n_layers - 1) for depth in (0.4, 0.67, 0.9)}))
 c = steering.matched_coefficient(steering_vectors, medians, three, 0.55)
 chosen[f"layers {three}"] = steering.Setting(steering_vectors, c, three)
 

@@ -46,13 +46,14 @@ class Activations:
     def split(self, held_out: float = 0.1) -> tuple[Activations, Activations]:
         """Return the training and the held-out tokens; with 0.1, every tenth line is held out.
 
-        No line is in both parts, but two lines of one document can be in different parts.
+        A line that occurs several times goes where its first occurrence goes, so no line is in both parts. But two
+        lines of one document can be in different parts.
 
         Raises:
             HarvestError: one of the parts would be empty.
         """
         every = round(1 / held_out) if 0 < held_out <= 0.5 else 0
-        is_test = self.text_ids % every == every - 1 if every else torch.zeros(len(self), dtype=torch.bool)
+        is_test = self._first_occurrences() % every == every - 1 if every else torch.zeros(len(self), dtype=torch.bool)
         if not is_test.any() or is_test.all():
             lines = int(self.text_ids.max()) + 1
             raise HarvestError(
@@ -60,6 +61,14 @@ class Activations:
                 "use a share of at most 0.5, and more lines than 1 / held_out."
             )
         return self[~is_test], self[is_test]
+
+    def _first_occurrences(self) -> Int[Tensor, " n"]:
+        """Return for each token the first line that has the same tokens as its own line."""
+        lines, lengths = torch.unique_consecutive(self.text_ids, return_counts=True)
+        first: dict[tuple, int] = {}
+        tokens = self.token_ids.split(lengths.tolist())
+        owners = [first.setdefault(tuple(ids.tolist()), line) for ids, line in zip(tokens, lines.tolist(), strict=True)]
+        return torch.repeat_interleave(torch.tensor(owners), lengths)
 
 
 def mark_sinks(values: Float[Tensor, "n d_model"]) -> Bool[Tensor, " n"]:

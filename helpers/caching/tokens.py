@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from helpers.caching.activations import HarvestError
+from helpers.data.texts import is_blank
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _ids(model, text, i: int) -> Int[Tensor, " pos"] | None:
     """Return the line's tokens, BOS first; None for a blank line."""
     if not isinstance(text, str):
         raise HarvestError(f"Line {i} is {text!r:.80}: every line must be text.")
-    if not text.strip():
+    if is_blank(text):
         return None
     try:
         return model.to_tokens(text, truncate=False)[0]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
 WRITTEN = Path(__file__).parent / "written.jsonl.gz"
+MARK = "\ufeff"  # byte-order mark; inside a file where two files were joined
+# UTF-32's little-endian mark begins with UTF-16's.
+ENCODINGS = (
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
 
 
 class TextError(ValueError):
@@ -15,16 +23,17 @@ class TextError(ValueError):
 
 
 def lines(source: str | Path = "written", n: int | None = None, split: str = "train") -> list[str]:
-    """Return the non-blank lines of a text, in their original order.
+    """Return the non-blank lines of a text, in their original order, without byte-order marks.
 
     Args:
         source: ``"written"`` (documents written by smollm2, with wrong facts; in the repository),
-            ``"wikitext"`` (WikiText-2 raw, from the Hugging Face hub), or the path of a UTF-8 text file.
+            ``"wikitext"`` (WikiText-2 raw, from the Hugging Face hub), or the path of a text file in UTF-8, or in
+            UTF-16 or UTF-32 with a byte-order mark.
         n: maximum number of lines; ``None`` for all.
         split: the split of WikiText: ``"train"``, ``"validation"`` or ``"test"``.
 
     Raises:
-        TextError: an unknown source, a file without text or not in UTF-8, or an unreachable hub.
+        TextError: an unknown source, a file without text or in another encoding, or an unreachable hub.
     """
     if n is not None and n < 1:
         raise TextError(f"n={n}: ask for at least one line.")
@@ -34,10 +43,15 @@ def lines(source: str | Path = "written", n: int | None = None, split: str = "tr
         result = _wikitext(split)
     else:
         result = _file(Path(source).expanduser())
-    result = [line for line in result if line.strip()]
+    result = [line.lstrip(MARK) for line in result if not is_blank(line)]
     if not result:
         raise TextError(f"{str(source)!r} has no line with text: choose another source.")
     return result[:n]
+
+
+def is_blank(line: str) -> bool:
+    """Return whether a line shows nothing: it has only white space, control characters or byte-order marks."""
+    return not any(character.isprintable() or "\ud800" <= character <= "\udfff" for character in line.replace(" ", ""))
 
 
 @lru_cache
@@ -69,10 +83,18 @@ def _wikitext(split: str) -> list[str]:
 def _file(path: Path) -> list[str]:
     if not path.is_file():
         raise TextError(f"There is no text {str(path)!r}: choose 'written', 'wikitext' or a text file (HOMEWORK_TEXT).")
+    data = path.read_bytes()
+    encoding = next((name for mark, name in ENCODINGS if data.startswith(mark)), "utf-8")
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise TextError(
-            f"{str(path)!r} isn't UTF-8 (byte {error.start} is {error.object[error.start]:#04x}): "
-            f"save it as UTF-8, for example with: iconv -f latin1 -t utf-8"
+            f"{str(path)!r} isn't {encoding.upper()} (byte {error.start} is {data[error.start]:#04x}). If it is a text "
+            f"from Windows, convert it with: iconv -f cp1252 -t utf-8 {path.name} > new.txt"
         ) from error
+    if "\0" in text:
+        raise TextError(
+            f"{str(path)!r} holds NUL characters, so it isn't a text in UTF-8. If it is a text in UTF-16, convert it "
+            f"with: iconv -f utf-16le -t utf-8 {path.name} > new.txt"
+        )
+    return re.split(r"\r\n|\r|\n", text)

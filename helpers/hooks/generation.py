@@ -62,7 +62,8 @@ def generate(
         max_new_tokens: stop after this many tokens, or at the end-of-text token.
         past: what later tokens see of earlier ones; the two choices write different texts.
             ``"clean"``: earlier positions as if they had never been edited. A loop that reruns the whole text at
-            each step and edits only its last position writes the same text.
+            each step and edits only its last position writes the same text in fp32. In bf16, rounding decides
+            between tokens that are almost equally likely, so texts can differ.
             ``"steered"``: edited positions stay edited, as in an ordinary KV cache. A hook may then edit every
             position, the prompt's included.
         sampling: how to draw tokens; ``None`` takes the likeliest each time.

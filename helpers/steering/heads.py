@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from helpers.data import NEGATIVE, POSITIVE
 from helpers.hooks import Hook, generate_many
 from helpers.steering.curves import Curve
 from helpers.steering.sweeps import two_sided
@@ -33,8 +34,36 @@ def _mean_z(model, sentences: Sequence[str]) -> Float[Tensor, "n_layers n_heads 
 
 
 def written_norms(model, vectors: Float[Tensor, "n_layers n_heads d_head"]) -> Float[Tensor, "n_layers n_heads"]:
-    """Return the norm that each head's vector has in the residual stream, after the head's output matrix."""
-    return torch.einsum("lhd,lhdm->lhm", vectors, model.W_O.float()).norm(dim=-1)
+    """Return the norm that each head's vector has in the residual stream.
+
+    It is multiplied by the head's output matrix. Where a norm follows attention, as in Gemma, it is also multiplied by
+    that norm's average gain on the contrast sentences. There a sum of several heads is shorter than its parts.
+    """
+    return _written(model, vectors).norm(dim=-1)
+
+
+@torch.no_grad()
+def _written(model, vectors) -> Float[Tensor, "n_layers n_heads d_model"]:
+    written = torch.einsum("lhd,lhdm->lhm", vectors, model.W_O.float())
+    return written * _gains(model)[:, None].to(written.device)
+
+
+def _gains(model) -> Float[Tensor, "n_layers d_model"]:
+    """Return what each coordinate of attention's output is multiplied by on its way to the residual stream."""
+    layers = range(model.cfg.n_layers)
+    gains = torch.ones(model.cfg.n_layers, model.cfg.d_model)
+    pairs = [(f"blocks.{layer}.attn.hook_out", f"blocks.{layer}.hook_attn_out") for layer in layers]
+    if all(model.hook_dict[before] is model.hook_dict[after] for before, after in pairs):
+        return gains
+    seen = {name: [] for pair in pairs for name in pair}
+    keep = [(name, lambda value, hook, name=name: seen[name].append(value[0, 1:].float().cpu())) for name in seen]
+    with model.hooks(fwd_hooks=keep):
+        for sentence in (*POSITIVE, *NEGATIVE):
+            model.original_model(model.to_tokens(sentence), use_cache=False)
+    for layer, (before, after) in enumerate(pairs):
+        x, y = torch.cat(seen[before]), torch.cat(seen[after])
+        gains[layer] = (x * y).sum(0) / (x * x).sum(0).clamp_min(1e-12)  # least squares per coordinate
+    return gains
 
 
 def largest_heads(model, vectors: Float[Tensor, "n_layers n_heads d_head"], count: int) -> list[Head]:
@@ -45,18 +74,20 @@ def largest_heads(model, vectors: Float[Tensor, "n_layers n_heads d_head"], coun
 
 
 def head_hooks(model, vectors: Float[Tensor, "n_layers n_heads d_head"], head: Head, norm: float) -> list[Hook]:
-    """Return a hook that adds the head's vector at the last position.
+    """Return a hook that adds what the head's vector writes into the residual stream, at the last position.
 
-    The vector is scaled so that it adds ``norm`` to the residual stream; a negative ``norm`` flips its sign.
+    It is rescaled to ``norm``; a negative ``norm`` flips its sign. It is added to attention's output, behind a norm
+    that may follow, so that its norm in the residual stream is exact.
     """
     layer, index = head
-    scaled = vectors[layer, index] * (norm / written_norms(model, vectors)[layer, index])
+    written = _written(model, vectors)[layer, index]
+    push = written * (norm / written.norm())
 
-    def hook(z, hook):
-        z[:, -1, index, :] += scaled.to(z)
-        return z
+    def hook(attn_out, hook):
+        attn_out[:, -1, :] += push.to(attn_out)
+        return attn_out
 
-    return [(f"blocks.{layer}.attn.hook_z", hook)]
+    return [(f"blocks.{layer}.hook_attn_out", hook)]
 
 
 def try_heads(

@@ -200,6 +200,18 @@ def test_split_holds_out_whole_lines(held_out):
     assert len(train) + len(test) == len(acts)
 
 
+def test_split_puts_no_line_into_both_parts_even_if_it_occurs_twice(tiny_model):
+    texts = ["the food was great ." if i % 4 == 1 else f"{tiny.WORDS[i]} was {tiny.WORDS[-i]} ." for i in range(40)]
+    texts[29] = texts[3]  # a held-out line that repeats a training line
+    texts[9] = "my room is lovely . " * 3  # held out, and so are its repetition and all of its parts
+    texts[12] = texts[9]
+    rows = harvest(tiny_model, texts, "blocks.1.hook_resid_pre", context=8, too_long="split", progress=False)
+    train, test = rows.split(0.1)
+    held_out = set(test.text_ids.tolist())
+    assert held_out == {9, 12, 19, 39}
+    assert not {texts[i] for i in held_out} & {texts[i] for i in train.text_ids.tolist()}
+
+
 def test_split_needs_enough_lines_and_a_share_of_at_most_half():
     with pytest.raises(HarvestError, match=r"1 lines can.t be split with held_out=0.1.*more lines"):
         table([1, 2, 3], [0, 0, 0]).split()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pyarrow
 import pyarrow.parquet
 import pytest
+import torch
 
-from helpers import data, hub
+from helpers import data, harvest, hub
 from helpers.data.texts import TextError
 
 
@@ -33,8 +36,59 @@ def test_only_line_feeds_end_a_line(tmp_path):
 def test_a_file_must_be_utf8(tmp_path):
     path = tmp_path / "old.txt"
     path.write_bytes("caf\xe9".encode("latin1"))
-    with pytest.raises(TextError, match=r"old\.txt' isn't UTF-8 \(byte 3 is 0xe9\).*iconv"):
+    with pytest.raises(TextError, match=r"old\.txt' isn't UTF-8 \(byte 3 is 0xe9\).*iconv -f cp1252 -t utf-8 old\.txt"):
         data.lines(path)
+
+
+TEXT = "Der Bär\nβ and 漢字\n\nlast 🎉\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_byte_order_marks_are_read_and_removed(tmp_path, encoding, ending):
+    path = tmp_path / "text.txt"
+    mark = "\ufeff" if encoding.endswith("be") else ""
+    path.write_bytes((mark + TEXT).replace("\n", ending).encode(encoding))
+    assert data.lines(path) == ["Der Bär", "β and 漢字", "last 🎉"]
+
+
+def test_marks_inside_a_file_of_joined_files_are_removed(tmp_path):
+    path = tmp_path / "joined.txt"
+    path.write_bytes("one\n".encode("utf-8-sig") + "two\n".encode("utf-8-sig") + "\n".encode("utf-8-sig"))
+    assert data.lines(path) == ["one", "two"]
+
+
+@pytest.mark.parametrize("line", ["\ufeff", "\u200b", "\x0c", " \t\u00a0", "\u3000\ufeff \u200e"])
+def test_a_line_that_shows_nothing_is_blank(tmp_path, line, tiny_model):
+    path = tmp_path / "text.txt"
+    path.write_text(f"one\n{line}\ntwo", encoding="utf-8")
+    assert data.lines(path) == ["one", "two"]
+    rows = harvest(tiny_model, ["the food", line, "was great"], "blocks.1.hook_resid_pre", blank="skip", progress=False)
+    assert set(rows.text_ids.tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize("content", ["food".encode("utf-16-le"), "food".encode("utf-16-be"), b"GIF8\0\0", b"a\0b"])
+def test_a_file_with_nul_characters_is_refused(tmp_path, content):
+    (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(TextError, match=r"holds NUL characters.*iconv -f utf-16le"):
+        data.lines(tmp_path / "text.txt")
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"some text"), "caf\xe9".encode("utf-16")[:-1], b"\xff\xfe\x00\xd8"])
+def test_broken_or_compressed_files_are_refused(tmp_path, content):
+    (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(TextError, match="isn't UTF-"):
+        data.lines(tmp_path / "text.txt")
+
+
+def test_a_mark_does_not_change_the_activations(tmp_path, tiny_model):
+    plain, marked = tmp_path / "plain.txt", tmp_path / "marked.txt"
+    plain.write_text("the food was great", encoding="utf-8")
+    marked.write_text("the food was great", encoding="utf-8-sig")
+    rows = [
+        harvest(tiny_model, data.lines(path), "blocks.1.hook_resid_pre", progress=False) for path in (plain, marked)
+    ]
+    assert torch.equal(rows[0].values, rows[1].values)
 
 
 @pytest.mark.parametrize("source", ["wikitext-103", "nowhere.txt", "/"])

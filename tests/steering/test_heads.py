@@ -5,14 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 
+from helpers import load_model
 from helpers.steering import heads
-from tests import tiny
+from tests import families, tiny
 
 TEXT = "on monday we went to the hotel . the food was"
 
 
 @pytest.fixture(params=["tiny_model", "llama"])
 def model(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def gemma3(tmp_path_factory):
+    """A norm follows attention."""
+    return load_model(families.random_model(tmp_path_factory.mktemp("gemma3"), "gemma3"), device="cpu")
+
+
+@pytest.fixture(params=["tiny_model", "llama", "gemma3"])
+def any_model(request):
     return request.getfixturevalue(request.param)
 
 
@@ -44,17 +56,57 @@ def test_head_differences_equal_direct_means(model, vectors):
     assert torch.allclose(vectors[1], sums[0] - sums[1], atol=1e-5)
 
 
+@torch.no_grad()
+def stream_after(model, layer: int, fwd_hooks=()) -> torch.Tensor:
+    """Return the residual stream between attention and MLP of ``layer``."""
+    name = f"blocks.{layer}.hook_resid_mid"
+    captured = {}
+    keep = (name, lambda value, hook: captured.update(x=value.clone()))
+    model.run_with_hooks(model.to_tokens(TEXT), fwd_hooks=[*fwd_hooks, keep])
+    return captured["x"][0]
+
+
+@pytest.mark.parametrize("norm", [50.0, -2.5])
+@pytest.mark.parametrize("head", [(0, 1), (1, 3)])
+def test_the_given_norm_arrives_at_the_last_position_only(any_model, head, norm):
+    vectors = heads.head_differences(any_model, tiny.POSITIVE, tiny.NEGATIVE)
+    plain = stream_after(any_model, head[0])
+    change = stream_after(any_model, head[0], heads.head_hooks(any_model, vectors, head, norm)) - plain
+    assert change[-1].norm().item() == pytest.approx(abs(norm), rel=1e-3)
+    assert change[:-1].abs().max() == 0
+
+
 @pytest.mark.parametrize("norm", [2.5, -2.5])
 @pytest.mark.parametrize("head", [(0, 1), (1, 3)])
-def test_hooks_add_the_given_norm_at_the_last_position_only(model, vectors, head, norm):
+def test_hooks_add_what_the_head_itself_would_add(model, vectors, head, norm):
+    """Scaling the head's own output by hand gives the same attention output."""
     plain = attention_out(model, head[0])
     change = attention_out(model, head[0], heads.head_hooks(model, vectors, head, norm)) - plain
-    assert change[-1].norm().item() == pytest.approx(2.5, rel=1e-3)
-    assert change[:-1].abs().max() == 0
-    direction = vectors[head] @ model.W_O[head[0], head[1]]
-    assert torch.cosine_similarity(change[-1], direction, dim=0).item() == pytest.approx(
-        1 if norm > 0 else -1, abs=1e-3
+    length = (vectors[head] @ model.W_O[head[0], head[1]]).norm()
+
+    def by_hand(z, hook):
+        z[:, -1, head[1]] += vectors[head] * norm / length
+        return z
+
+    expected = attention_out(model, head[0], [(f"blocks.{head[0]}.attn.hook_z", by_hand)]) - plain
+    assert torch.allclose(change, expected, atol=1e-3)
+
+
+def test_a_norm_after_attention_counts_in_what_a_head_writes(gemma3):
+    """The norms of gemma3 nearly divide by the RMS: what a head writes differs from its output matrix's product."""
+    z = torch.randn(
+        gemma3.cfg.n_layers, gemma3.cfg.n_heads, gemma3.cfg.d_head, generator=torch.Generator().manual_seed(0)
     )
+    before = torch.einsum("lhd,lhdm->lhm", z, gemma3.W_O.float())
+    # All heads together, at a typical token: the norm's gain is that of their sum.
+    captured = {}
+    names = [f"blocks.1.{name}" for name in ("attn.hook_out", "hook_attn_out")]
+    keep = [(name, lambda value, hook, name=name: captured.update({name: value[0, 1:].float()})) for name in names]
+    with torch.no_grad(), gemma3.hooks(fwd_hooks=keep):
+        gemma3(gemma3.to_tokens(" ".join(tiny.POSITIVE)))
+    typical = (captured[names[1]].norm(dim=-1) / captured[names[0]].norm(dim=-1)).median().item()
+    ratio = (heads.written_norms(gemma3, z)[1] / before[1].norm(dim=-1)).median().item()
+    assert ratio == pytest.approx(typical, rel=0.3) and not 0.8 < ratio < 1.25
 
 
 def test_written_norms_and_largest_heads(model, vectors):
