@@ -55,7 +55,7 @@ def _gains(model) -> Float[Tensor, "n_layers d_model"]:
     pairs = [(f"blocks.{layer}.attn.hook_out", f"blocks.{layer}.hook_attn_out") for layer in layers]
     if all(model.hook_dict[before] is model.hook_dict[after] for before, after in pairs):
         return gains
-    seen = {name: [] for pair in pairs for name in pair}
+    seen: dict[str, list[Tensor]] = {name: [] for pair in pairs for name in pair}
     keep = [(name, lambda value, hook, name=name: seen[name].append(value[0, 1:].float().cpu())) for name in seen]
     with model.hooks(fwd_hooks=keep):
         for sentence in (*POSITIVE, *NEGATIVE):
