@@ -77,7 +77,7 @@ print(model.to_str_tokens(tokens))
 print(list(residual.shape))
 
 # %% [markdown]
-# How long is each token's vector? Look at the first number before you read on.
+# How large is the norm of each token's vector? Look at the first number before you read on.
 
 # %%
 for token, norm in zip(model.to_str_tokens(tokens), residual[0].float().norm(dim=-1), strict=True):
@@ -85,9 +85,9 @@ for token, norm in zip(model.to_str_tokens(tokens), residual[0].float().norm(dim
 
 # %% [markdown]
 # In a trained model, BOS is usually an *attention sink*: attention heads that find nothing useful in the text attend to
-# it instead. Attention sinks mostly have a far longer residual vector than other tokens, as you see here. A mean over
-# tokens that includes BOS is mostly BOS's own vector, divided by the number of tokens. It says little about the text,
-# so you will exclude BOS.
+# it instead. The residual vector of an attention sink usually has a far larger norm than those of other tokens, as you
+# see here. A mean over tokens that includes BOS is mostly BOS's own vector, divided by the number of tokens. It says
+# little about the text, so you will exclude BOS.
 
 # %% [markdown]
 # ## Task 1.1: average residuals (1 point)
@@ -131,7 +131,7 @@ checks.task_1_1(collect_average_residuals)
 #
 # Here are five sentences in a good mood and five in a bad one. They are alike in most other ways, but not in all: look
 # at the exclamation marks, for example. We hope that the difference of their means is mostly the mood. Feel free to try
-# your own sentences, with equally many on both sides: everything below uses these two lists.
+# your own sentences, but use the same number on both sides. Everything below uses these two lists.
 
 # %%
 positive_sentences, negative_sentences = list(data.POSITIVE), list(data.NEGATIVE)
@@ -145,8 +145,9 @@ steering_vectors = positive_averages - negative_averages
 
 # %% [markdown]
 # How large are these vectors? A norm says little by itself, so compare it with the norm of the residual stream. The
-# right plot shows ‖c·v‖ divided by the median norm of the residual stream for c = 0.3, measured on the ten sentences.
-# Expect a fraction well below 1. The push at one layer is small, but every layer gets one, and the pushes add up.
+# right plot shows ‖c·v‖ divided by the median norm of the residual stream. Here v is a layer's steering vector and c =
+# 0.3 is the coefficient. The median is measured on the ten sentences. Expect a fraction well below 1. The vector added
+# at one layer (the *push*) is small, but every layer gets one, and the pushes add up.
 
 # %%
 resid_names = [f"blocks.{layer}.hook_resid_pre" for layer in range(n_layers)]
@@ -165,7 +166,7 @@ plots.layer_norms(relative, steering_vectors.norm(dim=-1).cpu(), title="size of 
 #
 # 1. `make_steering_hooks` returns one pair `(hook point, function)` per layer. The function gets the residual stream
 #    `[batch, tokens, d_model]` and adds `coefficient * vectors[layer]` at the **last** position only. `layers=None`
-#    means all layers, `range(len(vectors))`: the check's model is smaller than yours here, too.
+#    means all layers: use `range(len(vectors))`, because the check's model is smaller than yours here, too.
 # 2. `generate_with_steering` continues a prompt greedily. Run the whole text with the hooks on, append the most likely
 #    next token, and repeat. Stop at the end-of-text token, `model.tokenizer.eos_token_id`, and don't append it. Return
 #    the prompt and its continuation, without BOS.
@@ -230,8 +231,8 @@ def generate_with_steering(
 checks.task_1_2(make_steering_hooks, generate_with_steering)
 
 # %% [markdown]
-# These are the three completions of the original homework. Each takes a few seconds, because the loop reads the whole
-# text again for every token.
+# The next cell writes the same three kinds of completions as the original homework: neutral, positive and negative.
+# Each takes a few seconds, because the loop reads the whole text again for every token.
 
 # %%
 for name, coefficient in (("neutral", 0.0), ("positive", 0.3), ("negative", -0.3)):
@@ -267,15 +268,16 @@ for past in ("clean", "steered"):
 #
 # - **Sentiment**, measured in two ways, because a model that judges its own text may flatter itself. *VADER* is a word
 #   list with rules. It reads only the new text and scores it from −1 to 1; above 0.05 counts as positive. The *judge*
-#   is smollm2. It reads prompt and new text together, and its score combines its answer to a question with a linear
-#   probe on its residual stream. Above 0 counts as positive, and praise typically scores about 1.
+#   is smollm2. It reads the prompt and the new text together. Its score combines two signals: its answer to a question
+#   about the sentiment, and a linear probe on its residual stream. Above 0 counts as positive, and praise typically
+#   scores about 1.
 # - **Fluency**: the perplexity of the new text *under the unsteered model*. It is high if the model finds the text
 #   unlikely, as it does with broken text. Divided by the perplexity of the unsteered text, it is the *perplexity
 #   ratio*.
 # - **A control**: a random direction of the same norm, at one coefficient. If it had the same effect, your vector would
 #   mean nothing.
 #
-# How far can you trust the two sentiment scores? Below, judge and VADER rate four sentences that people would agree
+# How far can you trust the two sentiment scores? Below, the judge and VADER rate four sentences that people would agree
 # about. A score that fails at "not" reads words, not sentences. Expect the judge to be wrong once. (On sentences from
 # real film reviews the judge is right 84 times in a hundred, VADER 63 times.)
 
@@ -309,10 +311,10 @@ curve = steering.sweep_coefficients(
 )
 
 # %% [markdown]
-# Next come two controls. In each layer they are as long as your vectors. One is a random direction. The other uses your
-# function and the same sentences with shuffled labels: two positive and two negative sentences on each side. Neither
-# line should rise as yours does. If one did, the model would react to any push of this size, and your vector would
-# prove nothing. The second control may drift a little, because four sentences on each side are few.
+# Next come two controls. In each layer they have the same norm as your vectors. One is a random direction. The other
+# uses your function and the same sentences with shuffled labels: two positive and two negative sentences on each side.
+# Neither line should rise as yours does. If one did, the model would react to any push of this size, and your vector
+# would prove nothing. The second control may drift a little, because four sentences on each side are few.
 
 # %%
 control_vectors = {
@@ -337,17 +339,17 @@ plots.coefficient_curve(curve, {f"positive, {name}": control_curve for name, (co
 
 # %% [markdown]
 # **Your choice.** Take the coefficient c with the largest shift among those that stay fluent. The *shift* is the share
-# of positive texts at +c minus the share at −c. *Fluent* means a perplexity ratio of at most 1.6. The curve has the
-# figures:
+# of positive texts at +c minus the share at −c. *Fluent* means a perplexity ratio of at most 1.6. `curve` gives you the
+# numbers:
 #
 # - `curve.shift(c)` is the shift;
-# - `curve.perplexity_ratio(c)` is the perplexity ratio, the higher one of +c and −c;
+# - `curve.perplexity_ratio(c)` is the perplexity ratio at +c or at −c, whichever is higher;
 # - `curve.wrong_way(c)` is the share of prompts whose text is less positive at +c than at −c.
 #
 # Store c, a positive number, in `best_coefficient` and the layers in `best_layers`. The check requires a shift above
 # 0.5 and allows a perplexity ratio of up to 2. The grader doesn't use your `curve`: it steers the same prompts again,
-# with your vectors, coefficient and layers. On a model where the reference solution does less well, 60% of its shift
-# and 1.25 times its perplexity ratio are enough.
+# with your vectors, coefficient and layers. If the reference solution does worse on your model, the bounds are looser:
+# 60% of its shift and 1.25 times its perplexity ratio are enough.
 
 # %% task="1.3" points=0.5
 best_layers = layers
@@ -391,12 +393,14 @@ steering.Playground(model, make_steering_hooks, steering_vectors, prompt, best_c
 # ## Which layers?
 #
 # Steering every layer is a blunt tool, because each push adds to all the earlier ones. So compare two alternatives:
-# steering a single layer, and steering from one layer to the last. For a fair comparison, all fields in a row of the
-# map have the same *size of the push*: ‖c·v‖ over the median norm of the residual stream, summed over the steered
-# layers. You try the settings on separate trial prompts, because the best of many settings is always partly luck.
+# steering a single layer, and steering from one layer to the last. For a fair comparison, all cells in a row of the
+# heat map have the same *size of the push*: ‖c·v‖ divided by the median norm of the residual stream, summed over the
+# steered layers. You try the settings on separate trial prompts, because the best of many settings is always partly
+# luck.
 #
-# Expect half a minute. The first number in a field is the shift, the second (with ×) the perplexity ratio. Look for
-# green fields in the later half of the single layers, and for a perplexity ratio that rises with the size.
+# Expect half a minute. In each cell, the first number is the shift and the second (with ×) is the perplexity ratio. In
+# the single-layer heat map, look for green cells in the later half of the layers, and for a perplexity ratio that rises
+# with the size of the push.
 
 # %%
 tried = sorted({round(i * (n_layers - 1) / (setting.sizes.layers - 1)) for i in range(setting.sizes.layers)})
@@ -418,16 +422,16 @@ maps = {
 plots.layer_maps(maps)
 
 # %% [markdown]
-# From each map, take the field with the largest shift among those with a perplexity ratio of at most 1.5. (Greener
-# fields may have a higher ratio.) Then measure these settings on the prompts that played no part in the choice.
+# From each heat map, take the cell with the largest shift among those with a perplexity ratio of at most 1.5. (Greener
+# cells may have a higher ratio.) Then measure these settings on the prompts that played no part in the choice.
 #
-# A third setting joins them: three layers, spread over the later two thirds, with a push of size 0.55. It was among the
-# best three of 84 settings on 32 trial prompts of smollm2, and the best of those three on the 40 prompts used here. So
-# its result here is flattered: on 40 fresh prompts it only drew level with all layers.
+# A third setting joins them: three layers, spread over the later two thirds, with a push of size 0.55. Of 84 settings
+# tried with smollm2 on 32 trial prompts, it was among the best three. On the 40 prompts used here, it was the best of
+# those three. So its result here is too optimistic: on 40 fresh prompts it only equalled steering all layers.
 #
-# The rows of the table differ in size, so read shift and perplexity ratio together, and look at the intervals before
-# you believe a ranking. *Diversity* is the number of different pairs of neighbouring words divided by the number of all
-# pairs, the lower one of +c and −c. It is low if texts repeat each other.
+# The settings in the table differ in the size of the push, so read shift and perplexity ratio together, and look at the
+# intervals before you believe a ranking. *Diversity* is distinct-2: the number of distinct word bigrams divided by the
+# number of all bigrams, at +c or at −c, whichever is lower. It is low if texts repeat each other.
 
 # %%
 every_layer = tuple(range(n_layers))
@@ -477,9 +481,9 @@ by_vectors = steering.compare(model, make_steering_hooks, recipes, prompts, new_
 print(steering.table(by_vectors))
 
 # %% [markdown]
-# Now use your vectors at other positions: with a steered past, which keeps earlier edits, and at every position,
-# including the prompt. A third of the prompts is enough here. Expect a higher perplexity ratio at the same coefficient.
-# The intervals tell you whether the shift is larger, too.
+# Now steer more positions, in two ways: at the last position with a steered past, which keeps earlier edits, and at
+# every position, including those of the prompt. A third of the prompts is enough here. Expect a higher perplexity ratio
+# at the same coefficient. The intervals tell you whether the shift is larger, too.
 
 # %%
 all_layers = {"last position, clean past": chosen["all layers"]}
@@ -500,15 +504,16 @@ for name, make_hooks in hooks_by_position.items():
 print(steering.table(by_positions))
 
 # %% [markdown]
-# ## Against attention heads
+# ## Comparison with attention heads
 #
 # In the seminar you worked with single attention heads. Is it better to steer the residual stream? For a fair
-# comparison, a head gets a push as long as *one layer at size 0.3*. You take the head's own mean difference and scale
-# it, so that the vector it adds to the residual stream has a norm of 0.3 times its layer's median norm. (For a head, c
-# in the table is the norm of this vector.) Heads, too, are chosen on the trial prompts and measured on the others.
+# comparison, a head gets a push of the same norm as *one layer at size 0.3*. You take the head's own mean difference
+# and scale it, so that the vector it adds to the residual stream has a norm of 0.3 times its layer's median norm. (For
+# a head, c in the table is the norm of this vector.) Heads, too, are chosen on the trial prompts and measured on the
+# others.
 #
-# Expect a late head to win, with a shift close to that of one layer. The head's push is many times as long as the
-# vector that its unscaled mean difference adds.
+# Expect a late head to win, with a shift close to that of one layer. The norm of the head's push is many times that of
+# the vector that its unscaled mean difference adds.
 
 # %%
 head_vectors = steering.head_differences(model, positive_sentences, negative_sentences)
@@ -536,7 +541,7 @@ plots.bars(shifts, "positive share at +c minus share at −c", "shift of the sen
 print(steering.table(by_layers))
 
 # %% [markdown]
-# The next cell saves the figures above for `make run`. You don't need to change it.
+# The next cell saves the numbers above for `make run`. You don't need to change it.
 
 # %%
 report(
@@ -569,8 +574,8 @@ print(path, torch.equal(steering.load(path).values, saved.values))
 # Answer the three questions below in six to twelve sentences, with numbers from your own figures.
 
 # %% [markdown] task="1.4" points=0.5 role="written"
-# 1. What happens to sentiment and fluency as the coefficient grows? From which coefficient on is the text broken? Quote
-#    one completion that convinced you and one that didn't.
+# 1. What happens to sentiment and fluency as the coefficient grows? At which coefficient does the text break? Quote one
+#    completion that convinced you and one that didn't.
 # 2. What does the random direction tell you? What would you have had to conclude if it had changed the share, too?
 # 3. How does steering the residual stream compare with steering the best attention head, and why?
 #
@@ -579,37 +584,37 @@ print(path, torch.equal(steering.load(path).values, saved.values))
 #
 # 1. By VADER, the share of positive completions is 0.45 without steering, 0.83 at +0.1 and 0.85 at +0.2, and it falls
 #    back to 0.73 at +0.3. On the negative side it is 0.13 at −0.1 and 0.08 at −0.2 and −0.3. The judge's share keeps
-#    rising, to 1.00 at +0.3. So part of the fall comes from VADER: broken text holds fewer words of its list. The
-#    perplexity ratio is 1.1 and 1.2 at ±0.1, 1.5 at ±0.2, and 2.3 and 2.6 at +0.3 and −0.3. There the text is broken:
-#    "with my family. It was a special with my family. I was with my family,". One completion at +0.2 is convincing:
-#    "The weather this morning is perfect for a warm and cozy day" keeps the subject and changes the mood. Without
-#    steering it is "a mix of the usual". One at −0.2 isn't convincing: "The weather this morning is a nightmare. The
-#    weather is a nightmare. The weather is a nightmare." repeats itself, and VADER calls it neutral.
-# 2. The random direction of the same norm changes the share by +0.03 between +c and −c, with an interval from −0.12 to
-#    +0.17. With 40 prompts I can't tell this from zero, and the perplexity hardly rises (×1.02). The shuffled labels
-#    change the share by +0.22 (0.00 to +0.43), which is at the edge of what chance allows. Four sentences on each side
-#    needn't cancel, so I wouldn't call it zero. Both are far below +0.78. So the direction of the push causes the
+#    rising, to 1.00 at +0.3. So part of the fall comes from VADER: broken text contains fewer words from its list. The
+#    perplexity ratio is 1.1 at +0.1 and 1.2 at −0.1, 1.5 at ±0.2, 2.3 at +0.3 and 2.6 at −0.3. There the text is
+#    broken: "with my family. It was a special with my family. I was with my family,". One completion at +0.2 is
+#    convincing: "The weather this morning is perfect for a warm and cozy day" keeps the subject and changes the mood.
+#    Without steering it is "a mix of the usual". One at −0.2 isn't convincing: "The weather this morning is a
+#    nightmare. The weather is a nightmare. The weather is a nightmare." repeats itself, and VADER calls it neutral.
+# 2. The random direction of the same norm has a shift of +0.03, with an interval from −0.12 to +0.17. With 40 prompts I
+#    can't tell this from zero, and the perplexity hardly rises (×1.02). The shuffled labels have a shift of +0.22 (0.00
+#    to +0.43), which is at the edge of what chance allows. With only four sentences on each side, the moods needn't
+#    cancel out, so I wouldn't call this shift zero. Both are far below +0.78. So the direction of the push causes the
 #    shift, not its size. If the controls had changed the share as well, I could only have said that the model reacts to
 #    any disturbance.
-# 3. The best head, (27, 1), was chosen on separate prompts and got a push as large as one layer's. It shifts the share
-#    by 0.52 at ×1.23. One layer of the residual stream does about as much (0.55 at ×1.28). All layers reach 0.78 and
-#    three layers 0.90, both at ×1.5, but with a push of size 0.81 and 0.55, compared with 0.30 for the one layer and
-#    the head. A head writes into the same residual stream, but at one layer and only what its own small value space can
-#    express. So we didn't confirm that steering heads is hopeless: a late head whose output points along the mood
-#    works, too. It needs a push some twenty times as long as its own mean difference (norm 164 instead of 7.9). With
-#    the residual stream we don't have to search for a head.
+# 3. The best head, (27, 1), was chosen on separate prompts and got a push as large as one layer's. Its shift is 0.52 at
+#    a perplexity ratio of 1.23. One layer of the residual stream does about as much (0.55 at ×1.28). All layers reach
+#    0.78 and three layers 0.90, both at ×1.5, but with a push of size 0.81 and 0.55, compared with 0.30 for the one
+#    layer and the head. A head writes into the same residual stream, but at one layer and only what its own small value
+#    space can express. So this run doesn't show that steering heads is hopeless: a late head whose output points along
+#    the mood works, too. It needs a push some twenty times as long as its own mean difference (norm 164 instead of
+#    7.9). With the residual stream we don't have to search for a head.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="1.4" role="rubric"
 # **Rubric (0.5 points)**
 #
 # - 0.2: coefficient and perplexity. Says that perplexity grows with |c| while the shift grows and then levels off.
-#   Names a coefficient at which the text breaks, and quotes two completions of the student's own run. 0.1 without
+#   Names a coefficient at which the text breaks, and quotes two completions from the student's own run. 0.1 without
 #   numbers or without quotes.
 # - 0.15: control. Says what a random direction of equal norm rules out (the size of the push as the cause), and what
 #   would follow if it had an effect.
 # - 0.15: heads. Compares with numbers from the student's run and gives a reason: a head writes a low-dimensional part
 #   of one layer's update; a push of equal norm is more than a head ever writes by itself; the residual stream needs no
 #   search for a head. 0.05 for the numbers alone.
-# - Any language. Don't deduct points for a finding that contradicts the model answer if the student's own figures show
-#   it.
+# - Answers may be in any language. Don't deduct points for a finding that contradicts the model answer if the student's
+#   own figures show it.

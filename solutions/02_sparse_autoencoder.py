@@ -55,8 +55,8 @@ print(f"{n_layers} layers, d_model {d_model}")
 #
 # By default (`HOMEWORK_TEXT=written`), smollm2 itself wrote the text: encyclopaedia articles, reviews, news, letters,
 # recipes and more. It reads like English, but **its facts are wrong**. Here it only matters that the model sees words
-# that it knows. `HOMEWORK_TEXT=wikitext` takes WikiText-2 from the hub, as *the original* did: the earlier homework
-# that this course reworks.
+# that it knows. `HOMEWORK_TEXT=wikitext` takes WikiText-2 from the Hugging Face hub, as did *the original*, the earlier
+# homework that this course reworks.
 
 # %%
 lines = list(dict.fromkeys(data.lines(setting.text)))  # no duplicates: training text must not recur in held-out lines
@@ -99,9 +99,9 @@ print(f"{int(middle.is_sink.sum())} of {len(middle)} tokens are sinks; they hold
 # %% [markdown]
 # This is how a good number can mislead. An SAE that spends one latent on the sinks explains a good part of the
 # variance, the share printed above, but has learnt nothing about text. (With other texts and models the share can be
-# more than half.) So sinks are excluded from training and from all figures.
+# more than half.) So sinks are excluded from training and from all metrics.
 #
-# Every tenth line is *held out*: nothing is trained on it. Figures are measured on these held-out lines unless the text
+# Every tenth line is *held out*: nothing is trained on it. Metrics are computed on these held-out lines unless the text
 # says otherwise.
 
 # %%
@@ -207,6 +207,7 @@ def original_loss(x, x_hat, h):
     return nn.functional.mse_loss(x_hat, x) + 1e-3 * h.abs().mean()
 
 
+torch.manual_seed(0)
 first_batch = train_last.without_sinks()[: sizes.batch_size]
 original_sae = SAE(d_model, 8 * d_model).to(setting.device)
 full_batch = sae.TrainConfig(
@@ -219,8 +220,9 @@ print(original_metrics)
 # %% [markdown]
 # <details><summary>Did you guess its L0?</summary>
 #
-# The code is hardly sparse: hundreds of latents are active on every token, while 32 are enough further below. Many fire
-# on most tokens, so they can't have one meaning. There was a penalty, but it was far too weak to matter.
+# The latents are hardly sparse: hundreds of them are active on every token, whereas 32 are enough for the SAE further
+# below. Many fire on most tokens, so they can't have one meaning. There was a penalty, but it was far too weak to
+# matter.
 #
 # </details>
 #
@@ -245,19 +247,19 @@ print(original_metrics)
 # cores.
 #
 # The grader takes your dictionary and the latents' activations on lines that aren't in this notebook, and computes the
-# three figures from them. So a reconstruction has to be a sum of dictionary rows and a bias. The grader has two more
+# three metrics from them. So a reconstruction has to be a sum of dictionary rows and a bias. The grader has two more
 # conditions, which the check here doesn't test:
 #
 # - latents that fire on more than half of the tokens make up at most half of L0;
-# - the reconstructions spread over clearly more dimensions than L0.
+# - the reconstructions span clearly more dimensions than there are active latents per token (L0).
 #
-# An SAE that fails them is a dense code in a small subspace, as principal components are. On a model where the
-# reference solution does less well, 1.25 times its figures are enough.
+# An SAE that fails them is a dense code in a small subspace, as principal components are. If the reference solution
+# does worse on your model, the bounds are looser: 1.25 times its metrics are enough.
 #
 # <details><summary>Hint</summary>
 #
-# Start with λ between 0.5 and 5 and with fewer latents than the reference has (4 × `d_model`), because dense training
-# is slow. If L0 is too high, increase λ. If FVU is too high, decrease λ or train for more steps. The progress bar shows
+# Start with λ between 0.5 and 5 and with 4 × `d_model` latents, fewer than the reference has, because dense training is
+# slow. If L0 is too high, increase λ. If FVU is too high, decrease λ or train for more steps. The progress bar shows
 # both.
 #
 # </details>
@@ -303,12 +305,12 @@ print(last_metrics)
 # - *ΔCE* is the increase of the cross-entropy, in nats. The number after "of" is the cross-entropy of the unchanged
 #   model.
 # - *KL* says how far the predictions have moved, whatever the next token is.
-# - *Recovered* compares ΔCE with that of replacing every activation by the mean. It looks too good, because the mean is
-#   a terrible activation.
+# - *Recovered* (loss recovered) compares ΔCE with the ΔCE of replacing every activation by the mean. It looks too good,
+#   because the mean activation is a very weak baseline.
 #
-# With a usual class budget, expect a few tenths for ΔCE and KL. On text that the model wrote itself the two are nearly
-# equal. Other people's text surprises the model anyway, and there ΔCE can be half the KL. So never compare ΔCE across
-# texts.
+# With the default budget (`full`), expect a few tenths for ΔCE and KL. On text that the model wrote itself the two are
+# nearly equal. Text that the model didn't write surprises it anyway, and there ΔCE can be half the KL. So never compare
+# ΔCE across texts.
 
 # %%
 held_out_lines = [line for i, line in enumerate(lines) if i % 10 == 9][: sizes.prompts // 2]
@@ -376,12 +378,13 @@ print(f"the same SAE: FVU {with_sinks.fvu:.3f} with the sinks, {without_sinks.fv
 # ## Do latents mean anything?
 #
 # A good FVU doesn't tell you. So ask a question that a rule can decide: is this token a month, a digit, a food word,
-# the first word of a sentence? For each of these labels, find the best single latent: it predicts the label where it is
-# above a threshold, and the best of eight thresholds counts. The score is F1; 1 is perfect.
+# the first word of a sentence? For each of these labels, find the best single latent. A latent predicts the label on
+# every token where its activation is above a threshold. Eight thresholds are tried, and the best one counts. The score
+# is F1; 1 is perfect.
 #
 # For comparison, find the best single coordinate of the residual stream in the same way, with either sign. We call it a
-# *neuron* for short, but it isn't a neuron of an MLP. Nothing says that the model uses these axes, so it is a modest
-# rival.
+# *neuron* for short, but it isn't a neuron of an MLP. Nothing says that the model uses these axes, so it is a weak
+# baseline.
 
 # %%
 labels = latents.token_labels(model, test_middle)
@@ -428,7 +431,7 @@ for k in (1, 5):
         print(f"{k} {kind}: {means} ({int(enough.sum())} labels)")
 
 # %% [markdown]
-# The next cell saves the figures above for `make run`. You don't need to change it.
+# The next cell saves the numbers above for `make run`. You don't need to change it.
 
 # %%
 label_figures = {
@@ -509,7 +512,7 @@ checks.task_2_4(top_contexts)
 # - latents 0, 1 and 2, as in the original. They are a fair sample, because nobody chose them;
 # - five chosen by a rule: those that are furthest ahead of the best neuron on a label (punctuation and digits
 #   excluded);
-# - four drawn at random from those that fire neither rarely nor everywhere, and in several lines.
+# - four drawn at random from the latents that fire in several lines and are neither rare nor active everywhere.
 
 # %%
 punctuation = ("comma", "end of a sentence", "bracket", "quote", "hyphen or dash", "digit")
@@ -527,8 +530,8 @@ drawn = usable[torch.randperm(len(usable), generator=torch.Generator().manual_se
 
 # %% [markdown]
 # One pass over the harvested tokens gives the activations of all twelve, and your function picks the contexts. In each
-# row, the peak token stands in brackets, and its activation at the end. The darker a token, the more the latent fires
-# on it, relative to the other rows of this latent. Expect a few seconds.
+# row, the token with the highest activation is in brackets, and that activation is shown at the end. The darker a
+# token, the more the latent fires on it, relative to the other rows of this latent. Expect a few seconds.
 
 # %%
 special_ids = hooks.special_ids(model)
@@ -551,7 +554,7 @@ plots.contexts({f"latent {i}": contexts_of(i) for i in range(3)})
 
 # %% [markdown]
 # Five latents chosen by a rule. Cover the titles and guess. Some titles may surprise you: F1 counts all tokens above a
-# threshold, while these are only the five strongest. The strongest tokens needn't be the ones that the rule counts.
+# threshold, while these are only the five strongest. The strongest tokens needn't be the ones that carry the label.
 
 # %%
 titles = {i: f"latent {i} (best for {names[best_for[i]]!r}, F1 {latent_f1[best_for[i]]:.2f})" for i in labelled}
@@ -565,10 +568,10 @@ plots.contexts({title: contexts_of(i) for i, title in titles.items()})
 plots.contexts({f"latent {i}": contexts_of(i) for i in drawn or [0]})
 
 # %% [markdown]
-# Top contexts flatter, too, because they show a latent only at its strongest. The browser below adds three things:
-# random examples from the whole range of activations, the tokens that a latent promotes through the unembedding, and
-# its nearest latents. Search for a word or a label, and move the slider with the arrow keys. `latents.html` contains
-# the same pages and opens in any web browser.
+# Top contexts, too, make a latent look better than it is, because they show it only at its strongest. The browser below
+# adds three things: random examples from the whole range of activations, the tokens that a latent promotes through the
+# unembedding, and its nearest latents. Search for a word or a label, and move the slider with the arrow keys.
+# `latents.html` contains the same pages and opens in any web browser.
 
 # %%
 browsed = list(dict.fromkeys([*looked_at, *usable[:60].tolist()]))
@@ -602,8 +605,8 @@ plots.contexts(fires_on(my_sentence))
 # %% [markdown]
 # ## Task 2.5: what three latents mean (1 point, written)
 #
-# Choose three latents. At least one must come from the first or third group, to which no label pointed. The next cell
-# says what to write.
+# Choose three latents. At least one must come from the first or third group, whose latents weren't chosen by a label.
+# The next cell says what to write.
 
 # %% [markdown] task="2.5" points=1 role="written"
 # For each latent, write:
@@ -622,20 +625,20 @@ plots.contexts(fires_on(my_sentence))
 #
 # **Latent 3289** fires on superlatives. For: "This is too bad. The[ worst] part was when the director", "I do not want
 # anything but the[ best] for your family". Against: four of its five strongest contexts are "worst", so it could be a
-# latent for bad things. My test: "The[ oldest] house in town", which is neither good nor bad. It fires there with 34.6,
-# two thirds of its maximum, so it doesn't need a bad mood. I can't rule out that it has several meanings and I saw only
-# the strongest. I am fairly sure.
+# latent for bad things. My test: "The[ oldest] house in town", which is neither good nor bad. Its activation there is
+# 34.6, two thirds of its maximum, so it doesn't need a bad mood. I can't rule out that it has several meanings and I
+# saw only the strongest. I am fairly sure.
 #
-# **Latent 1092**, to which no label pointed, fires on materials. For: "made from high-quality[ materials]", "sheet of
-# paper from raw[ material]". Against: all five contexts have this one word, so it may fire only on the word. My test: a
-# sentence without the word. There it fires on "[ coins]", behind "gold", with 12.7, less than half of its maximum. It
-# also fires a little on "people", which I can't explain. So it isn't the word alone, and my claim becomes "the word,
-# and faintly what things are made of". I am sure of the first half and unsure of the second.
+# **Latent 1092**, which wasn't chosen by a label, fires on materials. For: "made from high-quality[ materials]", "sheet
+# of paper from raw[ material]". Against: all five contexts have this one word, so it may fire only on the word. My
+# test: a sentence without the word. There it fires on "[ coins]", after "gold", with an activation of 12.7, less than
+# half of its maximum. It also fires a little on "people", which I can't explain. So it isn't the word alone, and my
+# claim becomes "the word, and faintly what things are made of". I am sure of the first half and unsure of the second.
 #
-# **Latent 3966**, to which no label pointed either, has no clear meaning. "under the[ guidance] of a Polish teacher"
-# and "nothing but an[ excuse] for the crap" would fit a noun that a preposition follows. But in "yelling[ at] her team"
-# it fires on the preposition, and "glor[ification] of" is only the end of a word. It was silent in my sentence, but my
-# sentence holds no such noun, so that says nothing. I wouldn't name it.
+# **Latent 3966**, which wasn't chosen by a label either, has no clear meaning. "under the[ guidance] of a Polish
+# teacher" and "nothing but an[ excuse] for the crap" would fit the claim "a noun followed by a preposition". But in
+# "yelling[ at] her team" it fires on the preposition, and "glor[ification] of" is only the end of a word. It was silent
+# on my sentence, but my sentence contains no such noun, so that proves nothing. I wouldn't name it.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="2.5" role="rubric"
@@ -644,7 +647,7 @@ plots.contexts(fires_on(my_sentence))
 # - 0.1: a claim that could be wrong, in one sentence, about tokens and, where that matters, their contexts.
 # - 0.1: evidence for: two quoted contexts from the student's own run that fit the claim.
 # - 0.13: evidence against: a counterexample, or a test that would have shown the claim to be false, and its result.
-#   Repeating the evidence for in other words earns 0.
+#   Restating the supporting evidence in other words earns 0.
 # - An unclear latent, shown to be unclear, gets full marks. A confident story about a dead latent gets none.
 
 # %% [markdown]
@@ -657,7 +660,7 @@ plots.contexts(fires_on(my_sentence))
 # a label (`data.labels.LABELS` lists them all), a latent and a coefficient. The share of texts with a word of that
 # label must **rise by at least 0.3**, at a perplexity ratio of at most 3. Store your choice in `bonus_label`,
 # `bonus_latent` and `bonus_coefficient`. The grader steers again by itself, with the decoder row of `reference` that
-# you name. If the reference solution reaches less, 60% of its rise is enough.
+# you name. If the reference solution does worse on your model, the bound is looser: 60% of its rise is enough.
 #
 # <details><summary>Hint</summary>
 #
@@ -686,8 +689,9 @@ def make_latent_hooks(module, latent_index: int, coefficient: float) -> list[tup
 
 ### BEGIN SOLUTION
 # A latent that predicts a label needn't cause it: it fires on the word, not before it. What counts is which tokens its
-# direction promotes. So take for each label the latent that promotes most of the label's words through the unembedding.
-# Try the 20 latents that promote most words on trial prompts, and keep the one that raises its label's share most.
+# direction promotes. So take, for each label, the latent that promotes the largest number of the label's words through
+# the unembedding. Try, on trial prompts, the 20 latents that promote the most words, and keep the one that raises its
+# label's share the most.
 raised = [[token for token, _ in high] for high, _ in latents.promoted_by_each(model, reference.W_dec.detach(), k=10)]
 carries = {token: torch.tensor(data.labels.label_tokens([token]).any(1)) for tokens in raised for token in tokens}
 counts = torch.stack([torch.stack([carries[token] for token in tokens]).sum(0) for tokens in raised])  # [d_sae labels]
@@ -721,10 +725,10 @@ checks.task_2_6(model, unsteered, steered, bonus_label, quick)
 # %% [markdown]
 # ## Bonus 2.7: beat the reference (1 point)
 #
-# Train an SAE that explains more of the held-out middle layer than `reference` does, with no more active latents per
-# token: a lower FVU at the same L0. Train longer or wider, improve the schedule, or change the architecture. Anything
-# is allowed except training on held-out lines. Store it in `bonus_sae`. The grader compares the two on lines that
-# neither has seen.
+# Train an SAE that explains more of the variance of the middle layer on held-out lines than `reference` does, with no
+# more active latents per token: a lower FVU at an L0 that is no higher. Train longer or wider, improve the schedule, or
+# change the architecture. Anything is allowed except training on held-out lines. Store it in `bonus_sae`. The grader
+# compares the two on lines that neither has seen.
 
 # %% task="2.7" points=1 bonus=true
 ### BEGIN SOLUTION
