@@ -75,8 +75,9 @@ for line in lines[:3]:
 middle_name = f"blocks.{n_layers // 2}.hook_resid_pre"
 last_name = f"blocks.{n_layers - 1}.hook_resid_pre"
 harvested = harvest(
-    model, lines, [middle_name, last_name], context=min(256, model.cfg.n_ctx), too_long="cut", max_tokens=sizes.tokens
-)
+    model, lines, [middle_name, last_name], context=min(256, model.cfg.n_ctx), too_long="cut", max_tokens=sizes.tokens,
+    blank="skip",
+)  # fmt: skip
 middle, last = harvested[middle_name], harvested[last_name]
 print(f"{len(middle)} tokens × {d_model}; row 100 is token {middle.positions[100]} of line {middle.text_ids[100]}")
 

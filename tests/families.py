@@ -11,7 +11,7 @@ from tests import tiny
 
 SHAPE = {
     "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
-    "max_position_embeddings": 96, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2,
+    "max_position_embeddings": 96,
 }  # fmt: skip
 # Gemma 3 has a norm behind attention and MLP, scaled embeddings and sliding windows; Qwen 3 norms queries and keys.
 FAMILIES = {
@@ -26,14 +26,24 @@ FAMILIES = {
 }
 
 
-def random_model(folder: Path, family: str, n_layers: int = 3) -> Path:
-    """Write a folder with a random model of a family; deviations of 0.1 make its layers matter."""
+def random_model(folder: Path, family: str, n_layers: int = 3, words=None) -> Path:
+    """Write a folder with a random model of a family; deviations of 0.1 make its layers matter.
+
+    Args:
+        words: its tokenizer; ``None`` takes the tiny model's.
+    """
     config_name, model_name, extra = FAMILIES[family]
-    words = tiny.tokenizer()
+    words = words or tiny.tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = getattr(transformers, config_name)(
-            vocab_size=len(words), num_hidden_layers=n_layers, initializer_range=0.1, **(SHAPE | extra)
+            vocab_size=len(words),
+            bos_token_id=words.bos_token_id,
+            eos_token_id=words.eos_token_id,
+            pad_token_id=words.pad_token_id,
+            num_hidden_layers=n_layers,
+            initializer_range=0.1,
+            **(SHAPE | extra),
         )
         model = getattr(transformers, model_name)(config)
         with torch.no_grad():
