@@ -61,6 +61,8 @@ class Marks:
     seconds: float = 0.0
     cpu_seconds: float = 0.0  # used in the sandbox
     own_cpu_seconds: float = 0.0  # used by the grader
+    student_id: str = ""  # in the learning platform
+    full_name: str = ""  # as in the export
 
     def as_json(self) -> dict:
         return asdict(self)

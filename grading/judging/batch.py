@@ -47,8 +47,9 @@ class Job:
         )
         for path in [*sorted((ROOT / "grading").rglob("*.py")), *sorted(Path(self.masters).rglob("*.py"))]:
             digest.update(path.read_bytes())
-        digest.update(Path(self.folder).name.encode() + handed.student.encode() + repr(handed.notes).encode())
-        for path in handed.files:
+        about = (handed.student, handed.student_id, handed.full_name, handed.notes, list(map(len, handed.earlier)))
+        digest.update(Path(self.folder).name.encode() + repr(about).encode())
+        for path in [*handed.files, *(path for attempt in handed.earlier for path in attempt)]:
             digest.update(path.name.encode("utf-8", "replace"))
             try:
                 digest.update(hashlib.file_digest(path.open("rb"), "sha256").digest())
@@ -124,7 +125,10 @@ def one(job: Job, number: int, handed: Handed) -> tuple[int, dict]:
 
 
 def _failed(handed: Handed, why: str) -> dict:
-    return Marks(handed.student, "failed", (), notes=(*handed.notes, f"The grader failed: {why}")).as_json()
+    notes = (*handed.notes, f"The grader failed: {why}")
+    return Marks(
+        handed.student, "failed", (), notes=notes, student_id=handed.student_id, full_name=handed.full_name
+    ).as_json()
 
 
 @lru_cache(maxsize=1)

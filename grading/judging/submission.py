@@ -10,9 +10,9 @@ import builtins
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from grading.course import Course, Notebook
+from grading.judging.books import Book, choose_books
 from grading.judging.hidden_tests import BadAnswer, HiddenTest, read_answer
 from grading.judging.reference import Facts
 from grading.marks import STOPPED, Marks, TaskMark, Tried
@@ -20,16 +20,7 @@ from grading.release.masters import Task
 from grading.sandbox.isolation import Limits
 from grading.sandbox.session import Broken, Session
 from grading.submissions.collect import Handed
-from grading.submissions.notebook import Cell, Unreadable, read_notebook
 from grading.submissions.slicing import Plan, Submission
-
-
-@dataclass(frozen=True)
-class _Book:
-    """A student's notebook: the cells as handed in, and the same cells parsed."""
-
-    cells: list[Cell]
-    submission: Submission
 
 
 def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions=None) -> Marks:
@@ -40,7 +31,7 @@ def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions
     """
     started, own = time.monotonic(), time.process_time()
     notes = list(handed.notes)
-    books = _books(handed, course, facts, notes)
+    books = choose_books(handed, course, facts, notes)
     with (sessions or Sandboxes)(facts, limits) as sessions:
         tasks = [
             mark
@@ -62,38 +53,9 @@ def grade(handed: Handed, course: Course, facts: Facts, limits: Limits, sessions
         seconds=round(time.monotonic() - started, 2),
         cpu_seconds=round(sessions.cpu_seconds, 2),
         own_cpu_seconds=round(time.process_time() - own, 2),
+        student_id=handed.student_id,
+        full_name=handed.full_name,
     )
-
-
-def _books(handed: Handed, course: Course, facts: Facts, notes: list[str]) -> dict[str, _Book]:
-    """Return the student's notebooks by name.
-
-    A file counts for every notebook whose tasks it holds. Of two files for one notebook, the one that answers more
-    tasks counts; if they answer the same number, the later one does.
-    """
-    wanted = facts.hidden_tests.WANTED
-    found: dict[str, tuple[int, _Book]] = {}
-    for path in handed.files:
-        try:
-            cells = read_notebook(path)
-        except Unreadable as error:
-            notes.append(f"{path.name}: {error}.")
-            continue
-        matching = [notebook for notebook in course.notebooks if notebook.claims(cells, wanted)]
-        if not matching:
-            notes.append(f"{path.name}: it contains none of the homework's tasks.")
-        for notebook in matching:
-            submission = notebook.submission(cells, facts.names(notebook.name))
-            answered = sum(submission.answered(task, wanted.get(task, ())) for task in notebook.tasks)
-            best = found[notebook.name][0] if notebook.name in found else -1
-            if best > 0 and answered:
-                notes.append(
-                    f"{path.name}: a second file for {notebook.name}. "
-                    "The file with more answers counts; if they are equal, the later one."
-                )
-            if answered >= best:
-                found[notebook.name] = (answered, _Book(cells, submission))
-    return {name: book for name, (_, book) in found.items()}
 
 
 class Sandboxes:
@@ -133,7 +95,7 @@ class Sandboxes:
             raise
 
 
-def _notebook(notebook: Notebook, book: _Book | None, facts: Facts, sessions: Sandboxes) -> Iterator[TaskMark]:
+def _notebook(notebook: Notebook, book: Book | None, facts: Facts, sessions: Sandboxes) -> Iterator[TaskMark]:
     for task in notebook.tasks.values():
         if book is None:
             yield _mark(task, "not found", note="This notebook wasn't handed in, or it can't be read.")

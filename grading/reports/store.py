@@ -21,10 +21,15 @@ def recall(report: Path) -> tuple[list[Marks], dict, Path]:
     """Return what :func:`remember` saved: the marks, what they depend on, and the masters' folder.
 
     Raises:
-        MergeError: there is no report yet.
+        MergeError: there is no report yet, or it is an earlier release's, without the students' ids.
     """
     path = report / "marks.json"
     if not path.is_file():
         raise MergeError(f"There is no report in {report}. Run grade without --merge first.")
     record = json.loads(path.read_text(encoding="utf-8"))
+    if any("student_id" not in each for each in record["marks"]):
+        raise MergeError(
+            f"The report in {report} is from an earlier release. Run grade again on the same submissions; "
+            "the points in written.csv stay."
+        )
     return [Marks.from_json(each) for each in record["marks"]], record["about"], Path(record["masters"])

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from grading.submissions import collect as collecting
+from grading.submissions import unpacking
 from grading.submissions.collect import CollectError, collect
 from tests.submissions.books import FIRST, NAMES, SECOND
 
@@ -99,7 +99,7 @@ def test_an_archive_stays_in_its_folder(tmp_path, found):
 
 
 def test_an_archive_cant_fill_the_disk(tmp_path, found, monkeypatch):
-    monkeypatch.setattr(collecting, "MAX_BYTES", 1000)
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 1000)
     root = tmp_path / "class"
     root.mkdir()
     with zipfile.ZipFile(root / "eve.zip", "w", zipfile.ZIP_DEFLATED) as archive:
