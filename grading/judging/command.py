@@ -13,10 +13,12 @@ from grading.judging import batch
 from grading.judging.reference import FactsError
 from grading.marks import Marks
 from grading.release.masters import ReleaseError
-from grading.reports import pages, store, tables
+from grading.reports import moodle, pages, store, tables
 from grading.sandbox.isolation import Limits, Place, SandboxError, demand
 from grading.submissions.collect import CollectError, collect
-from helpers.files import write_text
+from helpers.files import write_bytes, write_text
+
+WORKSHEET = "moodle-worksheet.csv"  # in the report: the worksheet as downloaded
 
 
 def add_command(commands) -> None:
@@ -56,6 +58,9 @@ def add_command(commands) -> None:
         "--processes", type=int, default=defaults.processes, help=f"per submission ({defaults.processes})"
     )
     parser.add_argument("--masters", type=Path, default=Path("solutions"), help="folder of the solutions (solutions)")
+    parser.add_argument(
+        "--worksheet", type=Path, metavar="FILE", help="Moodle's grading worksheet, to fill in as moodle.csv"
+    )
     parser.add_argument("--title", default="Mechanistic interpretability", help="the assignment's name in canvas.csv")
     parser.add_argument(
         "--no-sandbox",
@@ -77,7 +82,8 @@ def _grade_all(options: argparse.Namespace) -> int:
         raise CollectError("No submissions were given. Name a folder or zip file, or pass --merge.")
     demand(sandboxed=not options.no_sandbox)
     # Read this first: a broken table should stop the command before the long work.
-    before = tables.read_written(options.report / "written.csv")
+    before = tables.read_written(options.report / "written.csv", store.earlier_marks(options.report))
+    _keep_worksheet(options)
     threads = options.threads or max(1, (os.cpu_count() or 1) // max(1, options.jobs))
     model, text = (
         str(Path(value).resolve()) if Path(value).exists() else value for value in (options.model, options.text)
@@ -91,8 +97,10 @@ def _grade_all(options: argparse.Namespace) -> int:
         marks = batch.grade_all(job, handed, options.report / "results", options.jobs, options.dask)
     about = batch.circumstances(job, known)
     store.remember(options.report, marks, about, options.masters)
+    before = tables.matched(before, course, [each.student for each in marks])
     written = tables.written_points(before, course, [each.student for each in marks])
-    write_text(options.report / "written.csv", tables.written_table(marks, course, before))
+    # With a byte order mark, Excel reads UTF-8.
+    write_text(options.report / "written.csv", "\ufeff" + tables.written_table(marks, course, before))
     _report(options, marks, course, written, before, about)
     failed = [each.student for each in marks if each.status == "failed"]
     for student in failed:
@@ -103,10 +111,33 @@ def _grade_all(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     marks, about, masters = store.recall(options.report)
     course = read_course(masters)
-    rows = tables.read_written(options.report / "written.csv")
+    _keep_worksheet(options)
+    rows = tables.read_written(options.report / "written.csv", marks)
+    rows = tables.matched(rows, course, [each.student for each in marks])
     written = tables.written_points(rows, course, [each.student for each in marks])
     _report(options, marks, course, written, rows, about)
     return 0
+
+
+def _keep_worksheet(options: argparse.Namespace) -> None:
+    """Copy Moodle's worksheet into the report, so that --merge needs no option to fill it in again."""
+    if options.worksheet is None:
+        return
+    try:
+        content = options.worksheet.read_bytes()
+    except OSError as error:
+        raise tables.MergeError(f"{options.worksheet} can't be read ({error.strerror}).") from None
+    write_bytes(options.report / WORKSHEET, content)
+
+
+def _write_moodle(out: Path, marks: list[Marks], course: Course, written: dict) -> None:
+    if not (out / WORKSHEET).is_file():
+        write_text(out / "moodle.csv", moodle.moodle(marks, course, written))
+        return
+    text, remarks = moodle.fill_worksheet(out / WORKSHEET, marks, course, written)
+    write_text(out / "moodle.csv", text)
+    for remark in remarks:
+        print(f"moodle.csv: {remark}")
 
 
 def _report(
@@ -121,7 +152,7 @@ def _report(
     write_text(out / "summary.html", pages.summary(marks, course, written, about))
     write_text(out / "grades.csv", tables.grades(marks, course, written))
     write_text(out / "canvas.csv", tables.canvas(marks, course, written, options.title))
-    write_text(out / "moodle.csv", tables.moodle(marks, course, written))
+    _write_moodle(out, marks, course, written)
     answers = sum(len(each.written) for each in marks)
     print(
         f"{len(marks)} submissions: {out / 'grades.csv'}, {out / 'summary.html'}, "

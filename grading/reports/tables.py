@@ -1,23 +1,19 @@
-"""Write a report's CSV files: marks, written answers, and the formats of Canvas and Moodle."""
+"""Write a report's CSV files: marks, written answers, and the format of Canvas."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from grading.course import Course
 from grading.marks import Marks
+from grading.reports.matching import match_rows
+from grading.reports.spreadsheets import MergeError, read_table, write_rows
 
 WRITTEN_FIELDS = ("student", "task", "points", "most", "comment", "answer")
 MAX_ANSWER = 30_000  # characters; spreadsheets hold 32,767 in a cell
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-class MergeError(ValueError):
-    """Raised when a report or its table of written answers can't be read; the message names every problem."""
 
 
 def grades(marks: Sequence[Marks], course: Course, written: dict[tuple[str, str], float]) -> str:
@@ -28,7 +24,7 @@ def grades(marks: Sequence[Marks], course: Course, written: dict[tuple[str, str]
         rows.append(
             (cell(each.student), each.status, *cells, f"{total_of(each, course, written):g}", f"{course.most:g}")
         )
-    return _csv(rows)
+    return write_rows(rows)
 
 
 def points_of(marks: Marks, course: Course, written: dict[tuple[str, str], float]) -> dict[str, float | None]:
@@ -60,32 +56,39 @@ def written_table(marks: Sequence[Marks], course: Course, before: Sequence[dict]
             name, shown = cell(each.student), cell(answer[:MAX_ANSWER])
             kept = old.pop((name, task), {"points": "", "comment": "", "answer": shown})
             comment = kept["comment"]
-            if kept["points"] and _plain(kept["answer"]) != _plain(shown) and "(answer changed)" not in comment:
+            if kept["points"] and not _same(kept["answer"], shown) and "(answer changed)" not in comment:
                 comment = f"{comment} (answer changed)".strip()
             rows.append((name, task, kept["points"], f"{course.tasks[task].points:g}", comment, shown))
     for row in old.values():  # marked, but the answer is gone: keep the instructor's work
         if row["points"] or row["comment"]:
             rows.append(tuple(row[name] for name in WRITTEN_FIELDS))
-    return _csv(rows)
+    return write_rows(rows)
 
 
-def read_written(path: Path) -> list[dict]:
+def read_written(path: Path, known: Iterable[Marks] = ()) -> list[dict]:
     """Return the rows of a table of written answers, in any encoding and with any delimiter that spreadsheets use.
 
+    Args:
+        known: the marks that the table was written from. They decide between encodings.
+
     Raises:
-        MergeError: a column is missing.
+        MergeError: a column is missing, or the encoding can't be told.
     """
     if not path.exists():
         return []
-    raw = path.read_bytes()
-    text = raw.decode("utf-16") if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else raw.decode("utf-8-sig", errors="replace")
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
-    rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
-    missing = [name for name in WRITTEN_FIELDS[:3] if rows and name not in rows[0]]
+    texts = [text for each in known for text in (each.student, *each.written.values())]
+    header, *rows = read_table(path, texts) or [[]]
+    columns = [name.strip().lower() for name in header]
+    missing = [name for name in WRITTEN_FIELDS[:3] if rows and name not in columns]
     if missing:
         raise MergeError(f"{path.name} has no column {' and '.join(missing)}. Restore its original first line.")
-    return [{name: row.get(name) or "" for name in WRITTEN_FIELDS} for row in rows]
+    found = [dict(zip(columns, row, strict=False)) for row in rows]
+    return [{name: row.get(name, "") for name in WRITTEN_FIELDS} for row in found]
+
+
+def matched(rows: Iterable[dict], course: Course, students: Iterable[str]) -> list[dict]:
+    """Return the rows with exact students and tasks, whatever a spreadsheet program has made of them."""
+    return match_rows(rows, [cell(student) for student in students], list(course.written))
 
 
 def written_points(rows: Iterable[dict], course: Course, students: Iterable[str]) -> dict[tuple[str, str], float]:
@@ -94,14 +97,13 @@ def written_points(rows: Iterable[dict], course: Course, students: Iterable[str]
     Raises:
         MergeError: a student or task is unknown, points aren't a number in range, or a row occurs twice.
     """
-    known = {cell(student) for student in students}
     found: dict[tuple[str, str], float] = {}
     problems = []
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(matched(rows, course, students), 2):
         key, text = (row["student"], row["task"]), row["points"].strip()
         if not text:
             continue
-        problem = _problem(row, course, known, text) or ("this row occurs twice" if key in found else "")
+        problem = _problem(row, course, text) or ("this row occurs twice" if key in found else "")
         if problem:
             problems.append(f"line {number} ({row['student'][:30]}, {row['task'][:6]}): {problem}")
         else:
@@ -113,10 +115,10 @@ def written_points(rows: Iterable[dict], course: Course, students: Iterable[str]
     return found
 
 
-def _problem(row: dict, course: Course, known: set[str], text: str) -> str:
+def _problem(row: dict, course: Course, text: str) -> str:
     task = course.tasks.get(row["task"])
-    if row["student"] not in known:
-        return "no such student"
+    if row["problem"]:
+        return row["problem"]
     if task is None or not task.written:
         return f"not a written task; choose from {', '.join(course.written)}"
     if not re.fullmatch(r"\d+([.,]\d+)?", text):
@@ -131,23 +133,9 @@ def canvas(marks: Sequence[Marks], course: Course, written: dict, title: str) ->
     header = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section", title)
     rows = [header, ("    Points Possible", "", "", "", "", f"{course.most:g}")]
     for each in marks:
-        name, number = _name_and_id(each.student)
-        rows.append((cell(name), number, "", "", "", f"{total_of(each, course, written):g}"))
-    return _csv(rows)
-
-
-def moodle(marks: Sequence[Marks], course: Course, written: dict) -> str:
-    """Return Moodle's offline grading worksheet. The identifier is the number in Moodle's folder names."""
-    rows = [("Identifier", "Full name", "Grade")]
-    for each in marks:
-        name, number = _name_and_id(each.student)
-        rows.append((f"Participant {number}" if number else "", cell(name), f"{total_of(each, course, written):g}"))
-    return _csv(rows)
-
-
-def _name_and_id(student: str) -> tuple[str, str]:
-    match = re.fullmatch(r"(.+?)_(\d+)", student)
-    return (match[1], match[2]) if match else (student, "")
+        name = each.full_name or each.student
+        rows.append((cell(name), each.student_id, "", "", "", f"{total_of(each, course, written):g}"))
+    return write_rows(rows)
 
 
 def cell(text: str) -> str:
@@ -159,11 +147,9 @@ def cell(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _csv(rows: Sequence[Sequence]) -> str:
-    out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()
+def _same(kept: str, answer: str) -> bool:
+    """Return whether the answer is the one that was marked, though a program may have put "?" for its characters."""
+    if " ".join(kept.split()) == " ".join(answer.split()):
+        return True
+    ascii_only = [" ".join(re.sub(r"[^\x00-\x7f]|\?", " ", text).split()) for text in (kept, answer)]
+    return "?" in kept and ascii_only[0] == ascii_only[1]

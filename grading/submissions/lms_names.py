@@ -108,12 +108,17 @@ def _canvas(name: str) -> Name | None:
 def _moment(text: str) -> int:
     """Return Brightspace's date as digits, 202511261933 for "Nov 26, 2025 733 PM"; 0 in a language unknown here."""
     words = [word for word in re.findall(r"[^\W\d]+", text) if word.upper() not in ("AM", "PM", "DE")]
-    month = next((i for i, starts in enumerate(_MONTHS, 1) if words[0].lower().startswith(tuple(starts.split()))), 0)
+    month = month_of(words[0])
     numbers = re.findall(r"\d+", text)
     day, year, clock = int(numbers[0]), int(numbers[1]), int("".join(numbers[2:]))
     if text.upper().endswith(("AM", "PM")):
         clock = clock % 1200 + (1200 if text.upper().endswith("PM") else 0)
     return ((year * 100 + month) * 100 + day) * 10_000 + clock if month else 0
+
+
+def month_of(word: str) -> int:
+    """Return the number of a month from its name or abbreviation in a European language, 0 for another word."""
+    return next((i for i, starts in enumerate(_MONTHS, 1) if word.lower().startswith(tuple(starts.split()))), 0)
 
 
 def without_copy(stem: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -120,13 +121,44 @@ def test_a_table_without_its_first_line_is_rejected(tmp_path):
         tables.read_written(path)
 
 
-def test_canvas_and_moodle_get_names_and_ids(course):
-    both = [marks("petrovivan_123", course), marks("ada", course)]
-    canvas = rows(tables.canvas(both, course, {}, "Homework"))
-    assert canvas[0]["Homework"] == "7" and (canvas[1]["Student"], canvas[1]["ID"], canvas[1]["Homework"]) == (
-        "petrovivan",
-        "123",
-        "1.5",
-    )
-    moodle = rows(tables.moodle(both, course, {}))
-    assert (moodle[0]["Identifier"], moodle[0]["Grade"], moodle[1]["Identifier"]) == ("Participant 123", "1.5", "")
+def test_canvas_gets_names_and_ids(course):
+    both = [
+        replace(marks("petrovivan_123", course), student_id="123", full_name="petrovivan"),
+        marks("group_3", course),  # a name that students chose holds no id
+    ]
+    top, first, second = rows(tables.canvas(both, course, {}, "Homework"))
+    assert top["Homework"] == "7" and (first["Student"], first["ID"], first["Homework"]) == ("petrovivan", "123", "1.5")
+    assert (second["Student"], second["ID"]) == ("group_3", "")
+
+
+def test_an_answer_isnt_changed_because_a_program_lost_its_characters(course, written):
+    anna = marks("anna", course, **{"1.4": "naïve — yes"})
+    table = tables.written_table([anna], course, [])
+    before = [{**row, "points": "0.3", "answer": "na?ve ? yes", "comment": "ok"} for row in rows(table)]
+    (row,) = rows(tables.written_table([anna], course, before))
+    assert row["comment"] == "ok"
+    (row,) = rows(tables.written_table([anna], course, [{**before[0], "answer": "no ?"}]))
+    assert row["comment"] == "ok (answer changed)"
+
+
+def table_of(path, course, text: str, encoding: str, known):
+    path.write_bytes(text.encode(encoding))
+    found = tables.read_written(path, known)
+    return tables.matched(found, course, [each.student for each in known])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "comment"),
+    [
+        ("cp1252", "schön, naïve"), ("mac_roman", "schön, naïve"), ("utf-8-sig", "schön 学"), ("utf-16", "schön 学"),
+        ("utf-16-le", "schön 学"), ("cp850", "schön"), ("utf-8", "schön 学"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_comment_survives_every_encoding(tmp_path, course, encoding, comment, delimiter):
+    known = [marks("José Müller_77", course, **{"1.4": "Größe"})]
+    text = "student,task,points,most,comment,answer\nJosé Müller_77,1.4,0.25,0.5,,Größe\n".replace(",", delimiter)
+    text = text.replace(f"0.5{delimiter}", f'0.5{delimiter}"{comment}"').replace("0.25", '"0,25"')
+    (row,) = table_of(tmp_path / "written.csv", course, text, encoding, known)
+    assert (row["student"], row["comment"], row["problem"]) == ("José Müller_77", comment, "")
+    assert tables.written_points([row], course, ["José Müller_77"]) == {("José Müller_77", "1.4"): 0.25}
