@@ -94,8 +94,8 @@ def _age(entry: Entry) -> tuple[str, int, str, tuple[str, ...]]:
     return (*copy_order(PurePath(entry.name).stem), entry.parts)
 
 
-def split_attempts(parts: Sequence[Part]) -> list[list[Path]]:
-    """Return the notebooks of each attempt, the latest first. Attempts without a notebook are left out.
+def split_attempts(parts: Sequence[Part]) -> list[Found]:
+    """Return what each attempt holds, the latest first.
 
     Args:
         parts: a student's items from first to last.
@@ -105,16 +105,28 @@ def split_attempts(parts: Sequence[Part]) -> list[list[Path]]:
     """
     attempts: list[list[Part]] = []
     for part in parts:
-        last = attempts[-1] if attempts else None
-        if last is None or (
-            part.time != last[-1].time
-            if part.time is not None
-            else part.is_zip and any(earlier.is_zip for earlier in last)
-        ):
+        last = attempts[-1] if attempts else []
+        by_time = part.time is not None and last and part.time != last[-1].time
+        by_zip = part.time is None and part.is_zip and any(earlier.is_zip for earlier in last)
+        if not last or by_time or by_zip:
             attempts.append([])
         attempts[-1].append(part)
-    files = [[path for part in attempt for path in part.found.files] for attempt in reversed(attempts)]
-    return [attempt for attempt in files if attempt]
+    found = []
+    for attempt in reversed(attempts):
+        found.append(Found())
+        for part in attempt:
+            found[-1].add(part.found)
+    return found
+
+
+def later_without_notebook(attempts: Sequence[Found]) -> Iterator[str]:
+    """Yield what was handed in after the latest attempt with a notebook."""
+    for attempt in attempts:
+        if attempt.files:
+            return
+        if attempt.others:
+            named = ", ".join(attempt.others[:MOST_NAMED])
+            yield f"The latest attempt holds no notebook, only {named}. So an earlier one counts."
 
 
 def without_notebooks(others: Collection[str], notebooks: Sequence[str]) -> Iterator[str]:

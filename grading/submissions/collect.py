@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grading.submissions import lms_files
-from grading.submissions.attempts import Part, find, is_zip, split_attempts, without_notebooks
+from grading.submissions.attempts import Part, find, is_zip, later_without_notebook, split_attempts, without_notebooks
 from grading.submissions.lms_names import copy_order, parse_name
 from grading.submissions.owners import Item, Owner, Owners, is_receipt
 from grading.submissions.unpacking import Budget, CantUnpack, Entry, Unpacker
@@ -132,20 +132,18 @@ def _is_work(names: set[str]) -> bool:
 def _handed(members: Iterable[tuple[Owner, Item]], notebooks: Sequence[str], unpack: Unpacker) -> Handed:
     """Return what a student handed in, from all of the student's items."""
     budget = Budget()
-    notes: list[str] = []
-    others: list[str] = []
     parts = []
     for owner, item in sorted(members, key=lambda member: (member[0].order, copy_order(member[1].stem))):
-        if is_receipt(item):
-            continue
-        found = find(item.entries, unpack, budget, depth=0 if item.is_file else 1)
-        parts.append(Part(found, owner.order if owner.timed else None, item.is_file and is_zip(item.name)))
-        notes += found.notes
-        others += found.others
+        if not is_receipt(item):
+            found = find(item.entries, unpack, budget, depth=0 if item.is_file else 1)
+            parts.append(Part(found, owner.order if owner.timed else None, item.is_file and is_zip(item.name)))
     attempts = split_attempts(parts)
-    if not attempts:
-        notes += without_notebooks(others, notebooks)
-    latest, *earlier = attempts or [[]]
+    notes = [note for part in parts for note in part.found.notes]
+    if any(attempt.files for attempt in attempts):
+        notes += later_without_notebook(attempts)
+    else:
+        notes += without_notebooks([name for part in parts for name in part.found.others], notebooks)
+    latest, *earlier = [attempt.files for attempt in attempts if attempt.files] or [[]]
     name, student_id = _printable(owner.name), _printable(owner.student_id)
     ending = f"_{student_id}" if name and student_id not in ("", name) else ""
     student = f"{name[: MAX_NAME - len(ending)]}{ending}" if name else student_id

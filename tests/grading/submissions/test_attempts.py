@@ -65,6 +65,13 @@ def test_times_in_names_tell_attempts_apart(handed):
     assert [path.read_text() for (path,) in found["Ann_1"].earlier] == ["9", "early"]
 
 
+def test_a_later_attempt_without_a_notebook_is_reported(handed):
+    head = "HW_ann_attempt_2024-11-0"
+    found = handed({f"{head}5-10-00-00_{A}": "{}", f"{head}6-10-00-00_work.rar": "x"})["ann"]
+    assert len(found.files) == 1 and not found.earlier
+    assert found.notes == ["The latest attempt holds no notebook, only work.rar. So an earlier one counts."]
+
+
 def test_files_of_equal_names_dont_collide(handed):
     long = "x" * 90
     found = handed(
