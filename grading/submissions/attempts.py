@@ -49,6 +49,8 @@ def find(entries: Sequence[Entry], unpack: Unpacker, budget: Budget, depth: int 
         name = _given_name(entry)
         if entry.kind == "link":
             found.notes.append(f"{name} is a link; links aren't followed.")
+        elif entry.kind == "outside":
+            found.notes.append(f"{name} isn't read: its path leads out of the archive.")
         elif entry.kind == "unreadable":
             found.notes.append(f"{name} can't be read: it isn't a regular file, or the permission is missing.")
         elif entry.kind != "file" or lms_files.is_export_file(entry.parts):
@@ -129,11 +131,16 @@ def later_without_notebook(attempts: Sequence[Found]) -> Iterator[str]:
             yield f"The latest attempt holds no notebook, only {named}. So an earlier one counts."
 
 
-def without_notebooks(others: Collection[str], notebooks: Sequence[str]) -> Iterator[str]:
-    """Yield what was handed in instead of notebooks, and what is needed."""
+def without_notebooks(others: Collection[str], notebooks: Sequence[str], has_problems: bool) -> Iterator[str]:
+    """Yield what was handed in instead of notebooks, and what is needed.
+
+    Args:
+        has_problems: whether notes say already why files can't be read.
+    """
     named = ", ".join(list(others)[:MOST_NAMED])
     more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-    yield f"No notebook was handed in, only {named}{more}." if named else "No notebook was handed in."
+    start = "No notebook could be read" if has_problems else "No notebook was handed in"
+    yield f"{start}, only {named}{more}." if named and not has_problems else f"{start}."
     yield from lms_files.advice(list(others)[:MOST_NAMED])
     if notebooks:
         wanted = " and ".join(f"{name}.ipynb" for name in notebooks)

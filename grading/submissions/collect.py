@@ -98,9 +98,9 @@ def _items(entries: Sequence[Entry]) -> tuple[list[Item], list[Entry]]:
     extra = []
     for entry in entries:
         top, is_file = entry.parts[0], len(entry.parts) == 1 and entry.kind != "folder"
-        if is_file and top in lms_files.EXPORT_FILES:
+        if is_file and lms_files.is_instructors(top):
             extra.append(entry)
-        elif not top.startswith("."):
+        elif entry.kind != "outside" and not top.startswith("."):
             items.setdefault((top, is_file), []).append(entry)
     return [Item(name, inside, is_file) for (name, is_file), inside in sorted(items.items())], extra
 
@@ -142,7 +142,7 @@ def _handed(members: Iterable[tuple[Owner, Item]], notebooks: Sequence[str], unp
     if any(attempt.files for attempt in attempts):
         notes += later_without_notebook(attempts)
     else:
-        notes += without_notebooks([name for part in parts for name in part.found.others], notebooks)
+        notes += without_notebooks([name for part in parts for name in part.found.others], notebooks, bool(notes))
     latest, *earlier = [attempt.files for attempt in attempts if attempt.files] or [[]]
     name, student_id = _printable(owner.name), _printable(owner.student_id)
     ending = f"_{student_id}" if name and student_id not in ("", name) else ""

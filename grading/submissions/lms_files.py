@@ -7,9 +7,12 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from grading.submissions.lms_names import parse_name
+
 # Files beside the students' folders that no student handed in.
 GRADESCOPE_FILE = "submission_metadata.yml"
 EXPORT_FILES = ("grades.csv", "index.html", "classroom_roster.csv", GRADESCOPE_FILE)
+TABLES = (".csv", ".xlsx", ".ods", ".yml", ".log")  # beside the students: an instructor's, unless named by a platform
 SAKAI_FILES = ("timestamp.txt", "comments.txt")
 FEEDBACK_FOLDER = "Feedback Attachment(s)"  # Sakai: what the instructor gave back
 _RECEIPT = re.compile(r"^[^:\n]+: *(?P<name>.+) \((?P<id>[^()\n]+)\)\s*$", re.MULTILINE)
@@ -95,6 +98,13 @@ def is_export_file(parts: tuple[str, ...]) -> bool:
     """Return whether the learning platform, not the student, put the file there."""
     name = parts[-1]
     return FEEDBACK_FOLDER in parts[:-1] or (len(parts) == 2 and name in SAKAI_FILES)
+
+
+def is_instructors(name: str) -> bool:
+    """Return whether a file beside the students' is a list or a note, not a submission."""
+    return name in EXPORT_FILES or (
+        not parse_name(name) and (name.lower().endswith(TABLES) or name.lower().startswith("readme"))
+    )
 
 
 def advice(names: Collection[str]) -> Iterator[str]:

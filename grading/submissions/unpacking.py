@@ -37,8 +37,8 @@ class Entry:
 
     Attributes:
         parts: the names of its folders and its own, below the folder or zip file.
-        kind: "file", "folder", "repository" (a folder ``.git``), "link", or "unreadable" (a folder without
-            permission to read it, a pipe or a device).
+        kind: "file", "folder", "repository" (a folder ``.git``), "link", "unreadable" (a folder without
+            permission to read it, a pipe or a device), or "outside" (its path leads out of the zip file).
         source: where it is on disk, or the zip file and the place in it.
     """
 
@@ -139,7 +139,14 @@ def _on_disk(folder: Path, parents: tuple[str, ...]) -> Iterator[Entry]:
 
 def _in_archive(archive: zipfile.ZipFile) -> Iterator[Entry]:
     """Yield the files, links and empty folders. Folders with contents needn't be entries of a zip file."""
-    listed = [(info, parts) for info in archive.infolist() if (parts := _parts(real_name(info)))]
+    listed = []
+    for info in archive.infolist():
+        if parts := _parts(real_name(info)):
+            listed.append((info, parts))
+        elif not info.is_dir():
+            yield Entry(
+                (PurePosixPath(real_name(info).replace("\\", "/")).name or "a file",), "outside", (archive, info)
+            )
     environments = {parts[:-1] for _, parts in listed if parts[-1] == "pyvenv.cfg"}
     repositories = set()
     for info, parts in listed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import zipfile
 from itertools import cycle
 
@@ -12,9 +13,10 @@ import pytest
 from grading.__main__ import main
 from grading.marks import Marks, TaskMark
 from grading.reports import moodle, store, tables
+from grading.sandbox.isolation import available
 from grading.submissions import unpacking
 from grading.submissions.collect import collect
-from tests.submissions.books import FIRST, MASTERS, NAMES, SECOND
+from tests.submissions.books import FIRST, MASTERS, NAMES, SECOND, book, solutions
 
 A, B = f"{FIRST}.ipynb", f"{SECOND}.ipynb"
 DEFECTS = ("pdf", "rar", "renamed", "too large", "long name", "file and folder")
@@ -139,3 +141,30 @@ def test_a_report_of_an_earlier_release_is_rejected(tmp_path, capsys):
     path.write_text(path.read_text().replace('"student_id"', '"before"'))
     assert main(["grade", "--merge", "--report", str(tmp_path)]) == 1
     assert "from an earlier release. Run grade again" in capsys.readouterr().err
+
+
+@pytest.mark.submissions
+@pytest.mark.skipif(not available(), reason="bubblewrap isn't installed or may not create namespaces")
+def test_a_small_class_is_graded_with_the_latest_complete_attempt(place, facts, tmp_path, monkeypatch):
+    """Six students in a sandbox: right answers to 2.2 count, wherever the platform put them."""
+    monkeypatch.setattr("grading.judging.reference.default_cache", lambda: facts.folder.parent)
+    right = {
+        A: json.dumps(book(FIRST, solved=False)),
+        B: json.dumps(book(SECOND, {"2.2": solutions()["2.2"]}, solved=False)),
+    }
+    path, report = tmp_path / "class.zip", tmp_path / "report"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, platform in enumerate(("canvas", "moodle", "brightspace", "sakai", "blackboard", "canvas")):
+            _, _, entries = student(number, platform, "pdf" if number == 5 else "")
+            for place_in_zip, content in entries.items():
+                name = next((name for name in right if place_in_zip.endswith(name)), None)
+                archive.writestr(place_in_zip, right[name] if name and content == b"{}" else content)
+    common = ["--report", str(report), "--model", place.model, "--text", place.text, "--budget", "quick"]
+    assert main(["grade", str(path), *common]) == 0
+    graded = rows((report / "grades.csv").read_text(encoding="utf-8"))
+    assert len(graded) == 6 and sorted(row["2.2"] for row in graded) == ["0"] + ["0.5"] * 5
+    totals = {f"{1000 + number}": "0.5" for number in range(5)} | {"1005": "0"}
+    canvas = rows((report / "canvas.csv").read_text(encoding="utf-8"))[1:]
+    assert {row["ID"]: row["Mechanistic interpretability"] for row in canvas} == totals
+    sheet = rows((report / "moodle.csv").read_text(encoding="utf-8"))
+    assert {row["Identifier"].removeprefix("Participant "): row["Grade"] for row in sheet} == totals

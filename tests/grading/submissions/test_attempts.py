@@ -104,6 +104,7 @@ def test_an_entry_over_the_limit_costs_only_its_student(handed, monkeypatch):
     assert len(found["anna"].files) == 1 and names(found["eve"].files) == [B] and not found["zoe_1"].files
     assert found["eve"].notes[0].startswith(f"{A} can't be read: it is larger than")
     assert "can't be unpacked: it is larger than" in found["zoe_1"].notes[0]
+    assert found["zoe_1"].notes[1] == "No notebook could be read."
 
 
 def test_one_student_cant_use_up_the_space_of_the_class(handed, monkeypatch):

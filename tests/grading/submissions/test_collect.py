@@ -95,6 +95,8 @@ def test_an_archive_stays_in_its_folder(tmp_path, found):
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "/etc/passwd")
     assert found(root) == {"eve": ["good.ipynb"]}
+    (handed,) = collect(root, NAMES, tmp_path / "unpacked" / "more")
+    assert "up.ipynb isn't read: its path leads out of the archive." in handed.notes
     assert not list(tmp_path.glob("*.ipynb"))
 
 

@@ -118,6 +118,12 @@ def test_sakais_feedback_wasnt_handed_in(found, top):
     assert students["Li, Eva_eli"].notes[0] == "No notebook was handed in."
 
 
+def test_lists_and_notes_beside_the_students_are_no_students(found):
+    names = ("grades.csv", "index.html", "roster.xlsx", "README.md", "Grades-HW.csv")
+    students = found(*names, f"anna/{A}", "ada_9_8_data.csv", "bob.txt")
+    assert set(students) == {"ada_9", "anna", "bob"}
+
+
 def test_gradescopes_groups_have_a_row_for_each_member(found):
     listing = (
         "submission_5:\n  :submitters:\n  - :name: Eva\n    :sid: '0012'\n  - :name: Al\n    :sid: '13'\n"
