@@ -4,6 +4,7 @@ from helpers.steering.curves import Curve, Point, SteeringError, figures, table
 from helpers.steering.heads import head_differences, largest_heads, try_heads, written_norms
 from helpers.steering.layer_maps import LayerMap, layer_map
 from helpers.steering.playground import Playground
+from helpers.steering.prompting import ASKED, Wording, ask, best, difference_interval, wordings
 from helpers.steering.storage import SteeringVectors, load, save
 from helpers.steering.sweeps import (
     Setting,
@@ -19,8 +20,9 @@ from helpers.steering.sweeps import (
 from helpers.steering.vectors import last_token, principal, random_like, rescaled, shuffled_labels, with_bos
 
 __all__ = [
-    "Curve", "LayerMap", "Playground", "Point", "Setting", "SteeringError", "SteeringVectors", "compare", "figures",
-    "head_differences", "largest_heads", "last_token", "layer_map", "load", "matched_coefficient", "perplexity",
-    "principal", "random_like", "relative_norms", "rescaled", "save", "score", "shuffled_labels", "sweep",
-    "sweep_coefficients", "table", "try_heads", "two_sided", "with_bos", "written_norms",
+    "ASKED", "Curve", "LayerMap", "Playground", "Point", "Setting", "SteeringError", "SteeringVectors", "Wording",
+    "ask", "best", "compare", "difference_interval", "figures", "head_differences", "largest_heads", "last_token",
+    "layer_map", "load", "matched_coefficient", "perplexity", "principal", "random_like", "relative_norms",
+    "rescaled", "save", "score", "shuffled_labels", "sweep", "sweep_coefficients", "table", "try_heads",
+    "two_sided", "with_bos", "wordings", "written_norms",
 ]  # fmt: skip

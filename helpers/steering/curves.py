@@ -62,6 +62,7 @@ class Curve:
 
     points: tuple[Point, ...]
     layers: tuple[int, ...] | None = None
+    asked: bool = False  # words in front of the prompt asked for the sentiment, so there is no coefficient
 
     def at(self, coefficient: float) -> Point:
         """Return the point measured at ``coefficient``.
@@ -116,8 +117,9 @@ def table(settings: dict[str, tuple[Curve, float]]) -> str:
     for name, (curve, c) in settings.items():
         row = figures(curve, c)
         low, high = row["shift, 95% interval"]
+        coefficient = "" if curve.asked else f"±{c:.3g}"
         lines.append(
-            f"{name:{width}} ±{c:<7.3g} {row['shift']:+.2f}  ({low:+.2f} to {high:+.2f})   "
+            f"{name:{width}} {coefficient:<8} {row['shift']:+.2f}  ({low:+.2f} to {high:+.2f})   "
             f"× {row['perplexity ratio']:<14.2f}   {row['wrong way']:<9.0%}   {row['diversity']:.2f}"
         )
     return "\n".join(lines)
