@@ -57,7 +57,7 @@ def python() -> Finding:
 
 
 def packages(pins: Path = ROOT / "requirements.txt") -> Finding:
-    """Compare installed versions with the pins; a build label after a plus is ignored."""
+    """Compare installed versions with the pins; a local version label (after the plus) is ignored."""
     if not pins.exists():
         return Finding("packages", SLOW, f"there is no {pins.name} to compare with")
     wanted = dict(re.findall(r"^([\w.-]+)==([\w.]+)", pins.read_text(encoding="utf-8"), re.M))
@@ -106,7 +106,7 @@ def memory() -> Finding:
     free = psutil.virtual_memory().available / 1e9
     if free < MEMORY_GB:
         words = f"{free:.1f} GB free; {MEMORY_GB:g} are needed"
-        return Finding("memory", MISSING, words, "close other programs, or HOMEWORK_BUDGET=quick make lab")
+        return Finding("memory", MISSING, words, "close other programs, or run: HOMEWORK_BUDGET=quick make lab")
     return Finding("memory", OK, f"{free:.1f} GB free")
 
 
@@ -212,7 +212,9 @@ def main(say: Callable[[str], None] = print) -> int:
         findings.append(finding)
     missing = [finding.subject for finding in findings if finding.state == MISSING]
     verdict = (
-        f"Not ready yet: fix {', '.join(missing)} first." if missing else "This machine can do the homework: make lab"
+        f"Not ready yet: fix {', '.join(missing)} first."
+        if missing
+        else "This machine can run the homework. Start it with: make lab"
     )
     say(f"\n{verdict}")
     return 1 if missing else 0

@@ -21,11 +21,11 @@ SELF_CHECK = (
     "submissions/__init__", "submissions/cell_names", "submissions/notebook", "submissions/slicing",
 )  # fmt: skip
 SECTIONS = ("For students", "Settings")  # of the README; its other sections give answers away
-_STAMP = (2020, 1, 1, 0, 0, 0)  # fixed, so that the same course always gives the same bytes
+_STAMP = (2020, 1, 1, 0, 0, 0)  # fixed, so that the same files always give the same archive, byte for byte
 
 
 def contents(root: Path = ROOT) -> dict[Path, Path]:
-    """Return the handout's files: their path in the archive -> their path in the course, both relative."""
+    """Return the handout's files: their path in the archive -> their path in the repository, both relative."""
     found = {Path(name): Path(name) for name in FILES}
     found |= {path: path for path in (Path("grading") / f"{name}.py" for name in SELF_CHECK)}
     for folder in FOLDERS:

@@ -9,8 +9,10 @@ import torch
 
 from helpers.checks.verdict import CheckFailed, describe
 
-FULL_PRECISION = 2e-4  # of the largest expected value: fp32 sums in another order stay far below
-HALF_PRECISION = 3e-2  # bf16 keeps eight bits
+FULL_PRECISION = (
+    2e-4  # fraction of the largest expected value; summing in fp32 in another order causes far smaller errors
+)
+HALF_PRECISION = 3e-2  # bf16 has eight significant bits
 
 
 class Answer:
@@ -62,7 +64,7 @@ def read(value, shape: tuple[int, ...], what: str, hints: Mapping[tuple, str] = 
         raise CheckFailed(f"{what} gives {found}; return a tensor of shape {list(shape)}.") from error
     if array.shape != tuple(shape):
         hint = hints.get(array.shape, "")
-        raise CheckFailed(f"{what} has shape {list(array.shape)}; expected is {list(shape)}. {hint}".rstrip())
+        raise CheckFailed(f"{what} has shape {list(array.shape)}; the expected shape is {list(shape)}. {hint}".rstrip())
     if not np.isfinite(array).all():
         bad = "NaN" if np.isnan(array).any() else "infinite values"
         raise CheckFailed(f"{what} holds {bad}: look for a division by zero or a mean over an empty tensor.")

@@ -44,7 +44,7 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
         shift, ratio = curve.shift(c), curve.perplexity_ratio(c)
     except SteeringError as error:
         raise _failed("1.3", str(error)) from error
-    plain = curve.at(0).positive
+    plain = control.at(0).positive
     drift = max(abs(point.positive - plain) for point in control.points)
     prompts = len(curve.at(c).completions)
     key = f"c = {c:g}: shift {shift:+.2f}, perplexity × {ratio:.2f}, random {drift:.2f}"

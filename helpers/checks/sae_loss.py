@@ -25,9 +25,9 @@ ERRORS: dict[str, Callable[[np.ndarray], float]] = {
     "the squared error is averaged over the coordinates and summed over the tokens: do it the other way round": (
         lambda r: (r**2).mean(1).sum()
     ),
-    "a root is taken of the squared error: leave it squared": lambda r: np.sqrt((r**2).sum(1)).mean(),
-    "a root is taken of the mean squared error: leave it squared": lambda r: np.sqrt((r**2).sum(1).mean()),
-    "the error is taken absolute, not squared: square it": lambda r: np.abs(r).sum(1).mean(),
+    "the square root of the squared error is taken: leave it squared": lambda r: np.sqrt((r**2).sum(1)).mean(),
+    "the square root of the mean squared error is taken: leave it squared": lambda r: np.sqrt((r**2).sum(1).mean()),
+    "the absolute error is used instead of the squared error: square it": lambda r: np.abs(r).sum(1).mean(),
     "the error isn't squared: square it": lambda r: r.sum(1).mean(),
     "the squared error has an extra factor of 1/2: remove it": lambda r: (r**2).sum(1).mean() / 2,
     "the reconstruction error is missing: add it": lambda r: 0.0,
@@ -46,11 +46,11 @@ PENALTIES: dict[str, Callable[[np.ndarray], float]] = {
     "the latents are squared (L2): L1 sums absolute values, which drives latents to exactly 0": (
         lambda h: (h**2).sum(1).mean()
     ),
-    "the Euclidean length of the latents is taken (L2): L1 sums absolute values": lambda h: np.sqrt(
-        (h**2).sum(1)
+    "the Euclidean norm of the latents is taken (L2): L1 sums absolute values": lambda h: np.sqrt((h**2).sum(1)).mean(),
+    "the latents are summed without absolute values: take the absolute value of each latent": lambda h: h.sum(1).mean(),
+    "the absolute value is taken after the sum: take the absolute value of each latent, then sum": lambda h: np.abs(
+        h.sum(1)
     ).mean(),
-    "the absolute value of the latents is forgotten: take it of each latent": lambda h: h.sum(1).mean(),
-    "the absolute value is taken after the sum: take it of each latent": lambda h: np.abs(h.sum(1)).mean(),
     "the active latents are counted (L0), which has no gradient: L1 sums absolute values": lambda h: (
         (h != 0).sum(1).mean()
     ),
@@ -60,12 +60,12 @@ PENALTIES: dict[str, Callable[[np.ndarray], float]] = {
 # Error, penalty, coefficient -> loss.
 SUMS: dict[str, Callable[[float, float, float], float]] = {
     "": lambda e, p, c: e + c * p,
-    "l1_coefficient is forgotten: multiply the L1 term by it": lambda e, p, c: e + p,
+    "l1_coefficient is missing: multiply the L1 term by it": lambda e, p, c: e + p,
     "l1_coefficient multiplies the reconstruction error: it belongs to the L1 term": lambda e, p, c: c * e + p,
     "l1_coefficient multiplies both terms: it belongs to the L1 term alone": lambda e, p, c: c * (e + p),
     "l1_coefficient is applied twice: multiply the L1 term by it once": lambda e, p, c: e + c * c * p,
     "the L1 term is subtracted, which rewards large latents: add it": lambda e, p, c: e - c * p,
-    "the two terms are weighted (1 - l1_coefficient) and l1_coefficient: only the L1 term has a weight": (
+    "the two terms are weighted by (1 - l1_coefficient) and l1_coefficient: weight only the L1 term": (
         lambda e, p, c: (1 - c) * e + c * p
     ),
     "the L1 term is divided by l1_coefficient: multiply": lambda e, p, c: e + p / c,
@@ -110,7 +110,7 @@ def _cases() -> Iterator[_Case]:
 
 
 def _ask(loss: Callable, case: _Case) -> Answer:
-    """Return the student's loss; it must be a scalar with gradients to x_hat and h."""
+    """Return the student's loss; it must be a scalar with gradients with respect to x_hat and h."""
     with torch.enable_grad():
         x = case.x.clone()
         leaves = [case.x_hat.clone().requires_grad_(), case.h.clone().requires_grad_()]

@@ -21,7 +21,7 @@ BATCH, LENGTH = 2, 5
 FACTORS: dict[str, Callable[[float], float]] = {
     "": lambda c: c,
     "the sign is wrong: add coefficient * vector, don't subtract it": lambda c: -c,
-    "the coefficient is forgotten: the vector is added once, whatever the coefficient is": lambda c: 1.0,
+    "the coefficient is missing (the vector is added once, whatever the coefficient is): multiply by it": lambda c: 1.0,
     "the coefficient is applied twice (its square is added): multiply by it once": lambda c: c * c,
     "the vector is added twice: add it once": lambda c: 2 * c,
     "the vector is divided by the coefficient: multiply": lambda c: 1 / c,
@@ -105,7 +105,7 @@ def _ask(make: Callable, model, vectors, stream, coefficient: float, layers: lis
     again = [_difference(*by_layer[layer], model, stream) for layer in wanted]
     unchanged(given, vectors, "`vectors`")
     if not read(added, np.shape(again), NAME).equals(np.stack(again)):
-        raise CheckFailed("a hook adds something else when it runs again: it must add the same at each step.")
+        raise CheckFailed("a hook adds something else when it runs again: it must add the same vector at each step.")
     return read(added, np.shape(added), NAME)
 
 
@@ -119,7 +119,7 @@ def _by_layer(hooks, wanted: list[int], layers: list[int] | None, model) -> dict
     for pair in hooks:
         if not (isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], str) and callable(pair[1])):
             raise CheckFailed(
-                f"{NAME} gives a list with {describe(pair)} in it; expected are pairs ('{WANTED}', hook function)."
+                f"{NAME} gives a list with {describe(pair)} in it; give only pairs ('{WANTED}', hook function)."
             )
         layer = _layer(pair[0], model)
         if layer in found:

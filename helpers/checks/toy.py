@@ -27,7 +27,7 @@ SPECIAL = ("<bos>", "<eos>", "<unk>")
 
 @functools.lru_cache(maxsize=1)
 def toy_model() -> TransformerBridge:
-    """The toy of the public checks: 3 layers of width 16, see :func:`build`."""
+    """Return the toy model of the public checks, with 3 layers of width 16; see :func:`build`."""
     return build()
 
 
@@ -72,7 +72,7 @@ def _llama(n_tokens: int, layers: int, width: int) -> LlamaForCausalLM:
 
 
 def _shared(n_tokens: int) -> dict:
-    # Weights of 0.4 instead of GPT-2's 0.02: layers, positions and words must differ visibly.
+    # Weights with a deviation of 0.4 instead of GPT-2's 0.02: layers, positions and words must differ visibly.
     # Untied embeddings, or the model would repeat one word forever.
     return {
         "vocab_size": n_tokens,
@@ -98,9 +98,9 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def restored(model: TransformerBridge, name: str) -> Iterator[None]:
-    """Raise :class:`CheckFailed` if the student's function ``name`` leaves hooks or other weights in the model.
+    """Raise :class:`CheckFailed` if the student's function ``name`` leaves hooks in the model or changes its weights.
 
-    The hooks are removed in any case, also after an error. If the weights changed, the next check gets a new model.
+    The hooks are removed in any case, even after an error. If the weights changed, the next check gets a new model.
     """
     weights, before = _fingerprint(model), _hooks(model)
     try:
@@ -113,8 +113,8 @@ def restored(model: TransformerBridge, name: str) -> Iterator[None]:
             toy_model.cache_clear()
     if left:
         raise CheckFailed(
-            f"{name} leaves {len(left)} hook{'s' * (len(left) > 1)} in the model after the run, so they change every "
-            f"later run: use model.run_with_hooks(...) or `with model.hooks(...)`, or call model.reset_hooks()."
+            f"{name} leaves {len(left)} hook{'s' * (len(left) > 1)} in the model after the run, so every later run "
+            f"is changed, too: use model.run_with_hooks(...) or `with model.hooks(...)`, or call model.reset_hooks()."
         )
     if damaged:
         raise CheckFailed(f"{name} changes the model's weights: read or edit activations only.")

@@ -82,7 +82,9 @@ def _wikitext(split: str) -> list[str]:
 
 def _file(path: Path) -> list[str]:
     if not path.is_file():
-        raise TextError(f"There is no text {str(path)!r}: choose 'written', 'wikitext' or a text file (HOMEWORK_TEXT).")
+        raise TextError(
+            f"There is no text file {str(path)!r}: choose 'written', 'wikitext' or a file's path (HOMEWORK_TEXT)."
+        )
     data = path.read_bytes()
     encoding = next((name for mark, name in ENCODINGS if data.startswith(mark)), "utf-8")
     try:

@@ -21,12 +21,13 @@ Step = tuple[Int[Tensor, " rows"], Float[Tensor, " rows"] | None]  # chosen toke
 class Decoder:
     """A batch of P prompts under S hook sets.
 
-    Rows come in groups of P. The first S groups, one per hook set, write the texts. With a clean past, each set
-    that has hooks also gets a group of *twins*. A twin reads the same tokens as its row, without hooks. It fills
-    the KV cache that its row reads, and its logits are the unsteered model's for each new token.
+    Rows come in groups of P. The first S groups, one per hook set, generate the texts. With a clean past (later tokens
+    see earlier ones as if they had never been edited), each set that has hooks also gets a group of *twins*. A twin
+    reads the same tokens as its row, without hooks. It fills the KV cache that its row reads, and its logits are the
+    unsteered model's for each new token.
 
-    Prompts of equal length are read together, unpadded. From then on all rows form one batch. Shorter rows have
-    empty places at the left of their cache, which the attention mask hides.
+    Prompts of equal length are read together, unpadded. From then on all rows form one batch. The caches of shorter
+    rows are padded on the left, and the attention mask hides the padding.
 
     Args:
         tokens: the token ids of each prompt, ``[T_p]``.
@@ -91,7 +92,7 @@ class Decoder:
         return logits
 
     def _merged(self, n_prompts: int, copies: int = 0, whole_prompt: bool = False) -> list[Hook]:
-        """Return one function per hook point, which shows each set's functions their own rows only."""
+        """Return one hook per hook point; it calls each set's functions on that set's rows only."""
         by_name, steered = defaultdict(list), self.past == "steered"
         for s, hooks in enumerate(self.hook_sets):
             for name, function in hooks:
@@ -110,7 +111,7 @@ class Decoder:
                     kept[self.steered, :, -1] = kept[self.twins, :, -1]
 
     def _read_prompts(self) -> tuple[DynamicCache, Bool[Tensor, "rows n"], Float[Tensor, "rows vocabulary"] | None]:
-        """Return the cache before the first step, a mask of its filled places, and the first logits if known.
+        """Return the cache before the first step, its attention mask (False at padding), and the first logits if known.
 
         With a clean past, hooks act at the last position only. So each prompt is read once without hooks, and its
         last token is left for the first step. With a steered past, each row reads its whole prompt with hooks on.
@@ -150,7 +151,7 @@ class Decoder:
         return cache, out.logits[:, -1].float()
 
     def judge(self, written: Int[Tensor, "rows new"]) -> Float[Tensor, "rows new"]:
-        """Return the unsteered model's log-probabilities of texts that were written with a steered past."""
+        """Return the unsteered model's log-probabilities of texts that were generated with a steered past."""
         result = torch.zeros(written.shape, device=written.device)
         for length in self.lengths.unique().tolist():
             rows = (self.lengths[self.prompt_of] == length).nonzero()[:, 0]

@@ -54,7 +54,7 @@ def sweep(
             shape or device; a layer out of range; no settings. Raised before anything runs.
     """
     if not settings:
-        raise SteeringError("The list of settings is empty: give at least one coefficient.")
+        raise SteeringError("The list of settings is empty: give at least one setting.")
     for setting in settings:
         number(setting.coefficient)
         check_vectors(model, setting.vectors, setting.layers)
@@ -104,7 +104,8 @@ def sweep_coefficients(
         layers: layers to steer; ``None`` for all.
         judge_model: the judge; ``None`` uses ``model`` if it is smollm2, else loads smollm2.
         with_judge: ``False`` scores with VADER alone, which is faster.
-        past, kept: as for :func:`sweep`.
+        past: as for :func:`helpers.hooks.generate`.
+        kept: as for :func:`sweep`.
 
     Raises:
         SteeringError: as :func:`sweep`, or no coefficients.
@@ -170,9 +171,9 @@ def check_vectors(model, vectors, layers=None) -> None:
     """
     expected = [model.cfg.n_layers, model.cfg.d_model]
     if not isinstance(vectors, Tensor) or list(vectors.shape) != expected:
-        found = list(vectors.shape) if isinstance(vectors, Tensor) else type(vectors).__name__
+        found = f"have shape {list(vectors.shape)}" if isinstance(vectors, Tensor) else f"are {type(vectors).__name__}"
         raise SteeringError(
-            f"The steering vectors are {found}: pass one tensor of shape {expected} (use torch.stack on a list)."
+            f"The steering vectors {found}: pass one tensor of shape {expected} (use torch.stack on a list)."
         )
     if vectors.device != model.W_U.device:
         raise SteeringError(
@@ -205,7 +206,7 @@ def compare(
     """Steer at ±c for each setting's coefficient c, in one sweep; score with VADER alone.
 
     Returns:
-        Per name the curve (−c, 0, +c) and c; pass it to :func:`helpers.steering.curves.table` to read it.
+        A dict from each name to its curve (−c, 0, +c) and c; :func:`helpers.steering.curves.table` formats it.
 
     Raises:
         SteeringError: as :func:`sweep`, or a coefficient of 0.
@@ -214,7 +215,9 @@ def compare(
         raise SteeringError("The dict of settings is empty: give at least one setting.")
     for name, setting in settings.items():
         if not number(setting.coefficient):
-            raise SteeringError(f"{name!r} has the coefficient 0, which is the unsteered text: give another.")
+            raise SteeringError(
+                f"{name!r} has the coefficient 0, which leaves the text unsteered: give another coefficient."
+            )
     both = [replace(s, coefficient=sign * s.coefficient) for s in settings.values() for sign in (-1, 1)]
     rows = sweep(model, make_hooks, [Setting(both[0].vectors, 0.0), *both], prompts, max_new_tokens, past, kept)
     curves = two_sided(rows, [setting.coefficient for setting in settings.values()])

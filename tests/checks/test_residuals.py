@@ -129,7 +129,7 @@ WRONG = {
     "torch hook": (leaves_torch_hook, "hooks in the model after the run"),
     "weights": (changes_weights, "changes the model's weights"),
     "kept sum": (keeps_a_sum, "second call"),
-    "one layer": (lambda m, s: right(m, s)[0], "expected is [3, 16]. One row per layer"),
+    "one layer": (lambda m, s: right(m, s)[0], "the expected shape is [3, 16]. One row per layer"),
     "transposed": (lambda m, s: right(m, s).T, "Rows and columns are swapped"),
     "wrong axis": (lambda m, s: streams(m, s[0])[:, 1:].mean(-1), "wrong axis"),
     "batch dimension": (lambda m, s: right(m, s)[:, None], "batch dimension is still there"),

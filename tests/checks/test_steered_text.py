@@ -95,7 +95,7 @@ def replaces(resid, c, vector):
 
 WRONG_HOOKS = {
     "sign": (at(LAST, lambda c: -c), "sign is wrong"),
-    "no coefficient": (at(LAST, lambda c: 1), "coefficient is forgotten"),
+    "no coefficient": (at(LAST, lambda c: 1), "coefficient is missing"),
     "squared": (at(LAST, lambda c: c * c), "applied twice"),
     "twice": (at(LAST, lambda c: 2 * c), "added twice"),
     "one plus": (at(LAST, lambda c: 1 + c), "1 + coefficient"),
@@ -127,7 +127,7 @@ WRONG_HOOKS = {
     "growing": (growing, "when it runs again"),
     "parameter": (no_hook_parameter, "the second named `hook`"),
     "no list": (lambda v, c, layers=None: dict(make(v, c, layers)), "a list of pairs"),
-    "no pairs": (lambda v, c, layers=None: [hook for _, hook in make(v, c, layers)], "expected are pairs"),
+    "no pairs": (lambda v, c, layers=None: [hook for _, hook in make(v, c, layers)], "give only pairs"),
     "returns None": (lambda v, c, layers=None: None, "gives None"),
     "NaN": (at(LAST, lambda c: float("nan")), "NaN"),
 }

@@ -176,7 +176,7 @@ def test_table_shows_the_figures(tiny_model, vectors):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda model, v: steering.sweep(model, make_hooks, [], PROMPTS), "at least one coefficient"),
+        (lambda model, v: steering.sweep(model, make_hooks, [], PROMPTS), "at least one setting"),
         (lambda model, v: steering.compare(model, make_hooks, {}, PROMPTS), "at least one setting"),
         (
             lambda model, v: steering.compare(model, make_hooks, {"a": Setting(v, 0.0)}, PROMPTS),
