@@ -17,7 +17,6 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import OUT, machine
-from benchmarks.fresh_prompts import FRESH_PROMPTS
 from helpers import data, harvest, load_model, steering
 from helpers.settings import settings
 from helpers.steering.sweeps import Setting
@@ -81,17 +80,14 @@ def main() -> None:
     ranked = sorted(fluent, key=lambda name: distance(*fluent[name]), reverse=True)
     recipes = {f"original's recipe ±{c:g}": Setting(mean, c) for c in (0.15, 0.2)}
     last = {name: tried[name] for name in ranked[:3]} | recipes
-    measured = steering.compare(model, make_hooks, last, data.PROMPTS)
-    fresh = steering.compare(model, make_hooks, last, FRESH_PROMPTS)
+    measured = steering.compare(model, make_hooks, last, data.HELD_OUT_PROMPTS)
     text = "\n".join([
         "# Steering: which layers",
         f"\nMeasured on: {machine()}; {setting.model}, {setting.dtype}, 20 greedy tokens. {len(tried)} settings.",
         f"\n## The best ten up to a ratio of {MAX_PERPLEXITY_RATIO}, on {len(data.TRIAL_PROMPTS)} trial prompts\n",
         "```", steering.table({name: found[name] for name in ranked[:10]}), "```",
-        f"\n## The best three and the original's recipe, on the notebook's {len(data.PROMPTS)} prompts\n",
+        f"\n## The best three and the original's recipe, on {len(data.HELD_OUT_PROMPTS)} held-out prompts\n",
         "```", steering.table(measured), "```",
-        f"\n## The same, on {len(FRESH_PROMPTS)} fresh prompts\n",
-        "```", steering.table(fresh), "```",
     ])  # fmt: skip
     (OUT / "steering_search.md").write_text(text + "\n", encoding="utf-8")
     print(text)

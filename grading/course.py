@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grading.release.build import ANSWER_STUB, build_student
-from grading.release.masters import Task, find_masters, read_master, tasks
+from grading.release.masters import Task, graded_masters, read_master, tasks
 from grading.submissions.cell_names import names_of
 from grading.submissions.notebook import Cell
 from grading.submissions.slicing import Submission, squeeze
@@ -104,12 +104,12 @@ class Course:
 
 
 def read_course(masters: Path) -> Course:
-    """Return the course that a folder of masters defines.
+    """Return the course that a folder of masters defines. Notebooks without tasks aren't part of it.
 
     Raises:
         ReleaseError: a master breaks a convention.
     """
-    return Course(tuple(_notebook(path) for path in find_masters(masters)))
+    return Course(tuple(_notebook(path) for path in graded_masters(masters)))
 
 
 def _notebook(path: Path) -> Notebook:

@@ -19,6 +19,7 @@ GOOD, BAD, PLAIN, ACCENT = "#2a7f62", "#b5403a", "#8a8f98", "#3565a8"
 SAD, HAPPY = "#f2b8b3", "#b4ddcb"
 TONES = LinearSegmentedColormap.from_list("tones", [SAD, "#f7f7f5", HAPPY])
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#ffb45e"])
+MARKERS = ("s", GOOD), ("x", PLAIN), ("d", PLAIN)  # of what was measured on held-out prompts
 VALUE_WIDTH = 6  # characters for the value at the end of a context's row
 
 
@@ -30,11 +31,13 @@ def _axes(width=7.0, height=3.4, columns=1, **kwargs):
     return figure, axes
 
 
-def coefficient_curve(curve, controls: dict[str, Any] | None = None, title: str = "sentiment of completions") -> Figure:
+def coefficient_curve(curve, held_out: dict[str, Any] | None = None, title: str = "sentiment of completions") -> Figure:
     """Draw the shares of positive and negative completions (left) and the perplexity ratio (right) by coefficient.
 
-    The band is the 95% bootstrap interval of the positive share, over prompts. ``controls`` are further curves,
-    of which only the positive share is drawn.
+    The band is the 95% bootstrap interval of the positive share, over prompts.
+
+    Args:
+        held_out: curves (−c, 0, +c) of other prompts by name, drawn as points with their 95% intervals.
     """
     figure, (left, right) = _axes(10, 3.6, columns=2)
     coefficients = [point.coefficient for point in curve.points]
@@ -44,9 +47,16 @@ def coefficient_curve(curve, controls: dict[str, Any] | None = None, title: str 
     left.plot(coefficients, [p.negative for p in curve.points], "o-", color=BAD, label="negative (VADER)")
     if all(p.judge_positive is not None for p in curve.points):
         left.plot(coefficients, [p.judge_positive for p in curve.points], "--", color=ACCENT, label="positive (judge)")
-    for (name, control), line in zip((controls or {}).items(), cycle((":", "-.", "--")), strict=False):
-        positive = [(p.coefficient, p.positive) for p in control.points]
-        left.plot(*zip(*positive, strict=True), line, color=PLAIN, label=name)
+    for (name, other), (marker, color) in zip((held_out or {}).items(), cycle(MARKERS), strict=False):
+        places, shares = zip(*((p.coefficient, p.positive) for p in other.points), strict=True)
+        errors = [
+            [s - low, high - s]
+            for s, (low, high) in zip(shares, (p.positive_interval for p in other.points), strict=True)
+        ]
+        style: dict[str, Any] = {"fmt": marker, "color": color, "ms": 6, "lw": 1, "capsize": 3}
+        left.errorbar(places, shares, np.abs(np.transpose(errors)), label=f"held out: {name}", **style)
+        ratios = [p.perplexity / other.at(0).perplexity for p in other.points]
+        right.plot(places, ratios, marker, color=color, ms=6)
     left.set(xlabel="coefficient", ylabel="share of completions", ylim=(-0.03, 1.03), title=title)
     left.legend(frameon=False, fontsize=8)
     plain = curve.at(0).perplexity
@@ -105,11 +115,27 @@ def completions(
     return figure
 
 
-def bars(groups: dict[str, float], ylabel: str, title: str = "", baseline: float | None = None) -> Figure:
-    """Draw named values as bars, with a horizontal line at ``baseline``."""
+def bars(
+    groups: dict[str, float],
+    ylabel: str,
+    title: str = "",
+    baseline: float | None = None,
+    intervals: dict[str, tuple[float, float]] | None = None,
+) -> Figure:
+    """Draw named values as bars, with a horizontal line at ``baseline`` and error bars for ``intervals``."""
     figure, ax = _axes(max(4.0, 1.2 * len(groups)), 3)
-    drawn = ax.bar(range(len(groups)), list(groups.values()), color=ACCENT, width=0.6)
-    ax.bar_label(drawn, fmt="%.2f", fontsize=8)
+    errors = None
+    if intervals:
+        errors = np.abs([[groups[name] - intervals[name][side] for name in groups] for side in (0, 1)])
+    style = {"color": ACCENT, "width": 0.6, "ecolor": PLAIN, "capsize": 3}
+    drawn = ax.bar(range(len(groups)), list(groups.values()), yerr=errors, **style)
+    ax.bar_label(
+        drawn,
+        fmt="%.2f",
+        fontsize=8,
+        label_type="center" if intervals else "edge",
+        color="white" if intervals else "black",
+    )
     ax.set_xticks(range(len(groups)), [textwrap.fill(name, 14) for name in groups], fontsize=8)
     ax.set(ylabel=ylabel, title=title)
     ax.margins(y=0.12)

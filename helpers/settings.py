@@ -20,8 +20,10 @@ class SettingsError(ValueError):
 class Sizes:
     """How much the notebooks do. Token counts exclude BOS."""
 
-    prompts: int  # prompts per coefficient of a steering curve
-    trial: int  # other prompts, used to choose layers and heads
+    prompts: int  # trial prompts per coefficient of a steering curve
+    trial: int  # trial prompts to choose wordings, layers and heads on
+    held_out: int  # prompts to report on
+    graded: int  # prompts that only the grader has
     layers: int  # layers to try one at a time
     new_tokens: int  # tokens per completion
     heads: int  # attention heads to try one at a time
@@ -32,14 +34,36 @@ class Sizes:
 
 
 QUICK = Sizes(
-    prompts=8, trial=4, layers=3, new_tokens=8, heads=4, tokens=12_000, steps=60, batch_size=256, relu_steps=40
+    prompts=8,
+    trial=4,
+    held_out=8,
+    graded=8,
+    layers=3,
+    new_tokens=8,
+    heads=4,
+    tokens=12_000,
+    steps=60,
+    batch_size=256,
+    relu_steps=40,
 )
 FULL = Sizes(
-    prompts=40, trial=12, layers=8, new_tokens=20, heads=8, tokens=92_000, steps=500, batch_size=1024, relu_steps=150
+    prompts=40,
+    trial=12,
+    held_out=120,
+    graded=60,
+    layers=8,
+    new_tokens=20,
+    heads=8,
+    tokens=92_000,
+    steps=500,
+    batch_size=1024,
+    relu_steps=150,
 )
 FULL_GPU = Sizes(
     prompts=40,
-    trial=32,
+    trial=40,
+    held_out=120,
+    graded=60,
     layers=30,
     new_tokens=20,
     heads=90,

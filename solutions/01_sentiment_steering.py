@@ -58,7 +58,7 @@ print(f"{n_layers} layers, d_model {d_model}")
 # What does the model write without steering?
 
 # %%
-prompt = data.PROMPTS[0]
+prompt = data.TRIAL_PROMPTS[0]
 print(hooks.generate(model, prompt))
 
 # %% [markdown]
@@ -263,8 +263,7 @@ for past in ("clean", "steered"):
 # **What you learn**: that one good example proves nothing. **What to expect**: the share of positive texts rises with
 # the coefficient. So does the perplexity, until the text falls apart.
 #
-# Three completions can be luck. So use many prompts and several coefficients. For each coefficient measure sentiment
-# and fluency, and compare them with a control:
+# Three completions can be luck. So use many prompts and several coefficients. For each coefficient measure two things:
 #
 # - **Sentiment**, measured in two ways, because a model that judges its own text may flatter itself. *VADER* is a word
 #   list with rules. It reads only the new text and scores it from −1 to 1; above 0.05 counts as positive. The *judge*
@@ -274,8 +273,6 @@ for past in ("clean", "steered"):
 # - **Fluency**: the perplexity of the new text *under the unsteered model*. It is high if the model finds the text
 #   unlikely, as it does with broken text. Divided by the perplexity of the unsteered text, it is the *perplexity
 #   ratio*.
-# - **A control**: a random direction of the same norm, at one coefficient. If it had the same effect, your vector would
-#   mean nothing.
 #
 # How far can you trust the two sentiment scores? Below, the judge and VADER rate four sentences that people would agree
 # about. A score that fails at "not" reads words, not sentences. Expect the judge to be wrong once. (On sentences from
@@ -292,7 +289,7 @@ for text, judged, tone in zip(examples, sentiment.judge(examples), sentiment.vad
     print(f"judge {judged:+5.1f}   VADER {tone:+5.2f}   {text}")
 
 # %% [markdown]
-# Now the experiment: every prompt at every coefficient, with all layers steered. Expect less than a minute on two
+# Now the experiment: every trial prompt at every coefficient, with all layers steered. Expect less than a minute on two
 # cores. Change coefficients and layers and run it again as often as you like. The dict `kept` stores finished results,
 # so only new settings are computed, and an interrupted cell resumes where it stopped.
 
@@ -302,32 +299,13 @@ kept = {}  # finished results; running this cell again discards them
 # %%
 coefficients = [-0.3, -0.2, -0.15, -0.1, 0.1, 0.15, 0.2, 0.3]
 layers = list(range(n_layers))
-prompts = data.PROMPTS[: setting.sizes.prompts]
+trial_prompts = data.TRIAL_PROMPTS[: setting.sizes.prompts]
 new_tokens = setting.sizes.new_tokens
 
 # %%
 curve = steering.sweep_coefficients(
-    model, make_steering_hooks, steering_vectors, prompts, coefficients, layers, new_tokens, kept=kept
+    model, make_steering_hooks, steering_vectors, trial_prompts, coefficients, layers, new_tokens, kept=kept
 )
-
-# %% [markdown]
-# Next come two controls. In each layer they have the same norm as your vectors. One is a random direction. The other
-# uses your function and the same sentences with shuffled labels: two positive and two negative sentences on each side.
-# Neither line should rise as yours does. If one did, the model would react to any push of this size, and your vector
-# would prove nothing. The second control may drift a little, because four sentences on each side are few.
-
-# %%
-control_vectors = {
-    "random direction": steering.random_like(steering_vectors),
-    "shuffled labels": steering.shuffled_labels(
-        collect_average_residuals, model, positive_sentences, negative_sentences
-    ),
-}
-
-# %%
-control_settings = {name: steering.Setting(vectors, 0.2, tuple(layers)) for name, vectors in control_vectors.items()}
-controls = steering.compare(model, make_steering_hooks, control_settings, prompts, new_tokens, kept=kept)
-control, _ = controls["random direction"]
 
 # %% [markdown]
 # The band around the green line is a 95% bootstrap interval. It shows how far the share could be off with so few
@@ -335,7 +313,7 @@ control, _ = controls["random direction"]
 # be wider than you expected.
 
 # %%
-plots.coefficient_curve(curve, {f"positive, {name}": control_curve for name, (control_curve, _) in controls.items()})
+plots.coefficient_curve(curve)
 
 # %% [markdown]
 # **Your choice.** Take the coefficient c with the largest shift among those that stay fluent. The *shift* is the share
@@ -347,9 +325,9 @@ plots.coefficient_curve(curve, {f"positive, {name}": control_curve for name, (co
 # - `curve.wrong_way(c)` is the share of prompts whose text is less positive at +c than at −c.
 #
 # Store c, a positive number, in `best_coefficient` and the layers in `best_layers`. The check requires a shift above
-# 0.5 and allows a perplexity ratio of up to 2. The grader doesn't use your `curve`: it steers the same prompts again,
-# with your vectors, coefficient and layers. If the reference solution does worse on your model, the bounds are looser:
-# 60% of its shift and 1.25 times its perplexity ratio are enough.
+# 0.5 and allows a perplexity ratio of up to 2. The grader doesn't use your `curve`: it steers prompts of its own, which
+# are in no notebook, with your vectors, coefficient and layers. If the reference solution does worse there, the bounds
+# are looser: 60% of its shift and 1.25 times its perplexity ratio are enough.
 
 # %% task="1.3" points=0.5
 best_layers = layers
@@ -365,16 +343,103 @@ print(f"c = {best_coefficient}: shift {curve.shift(best_coefficient):.2f} (95% i
 print(f"perplexity ratio {curve.perplexity_ratio(best_coefficient):.2f}")
 print(f"less positive at +c than at −c: {curve.wrong_way(best_coefficient):.0%} of the prompts")
 
+# %% [markdown]
+# ### Does it hold on other prompts, and against controls?
+#
+# The best of several coefficients is partly the luckiest. So report your choice on prompts that played no part in it:
+# the *held-out prompts*. Two controls join in. In each layer they have the same norm as your vectors:
+#
+# - a *random direction*;
+# - *shuffled labels*: your function and the same sentences, but two positive and two negative sentences on each side.
+#
+# If a control did what your vectors do, the model would react to any push of this size, and your vectors would prove
+# nothing. The second control may drift a little, because four sentences on each side are few. Expect a minute.
+
+# %%
+prompts = data.HELD_OUT_PROMPTS[: setting.sizes.held_out]
+tested_vectors = {
+    "steering": steering_vectors,
+    "random direction": steering.random_like(steering_vectors),
+    "shuffled labels": steering.shuffled_labels(
+        collect_average_residuals, model, positive_sentences, negative_sentences
+    ),
+}
+tested = {name: steering.Setting(v, best_coefficient, tuple(best_layers)) for name, v in tested_vectors.items()}
+held_out = steering.compare(model, make_steering_hooks, tested, prompts, new_tokens, kept=kept)
+
 # %% task="1.3" role="check"
-checks.task_1_3(model, curve, control, best_coefficient, best_layers)
+checks.task_1_3(model, curve, held_out["random direction"][0], best_coefficient, best_layers)
+
+# %% [markdown]
+# In the picture, squares are the held-out prompts, with their 95% intervals. Does your coefficient still keep the rule,
+# a perplexity ratio of at most 1.6? If not, you have seen what a choice costs. The table says it in numbers.
+# *Diversity* is distinct-2: the number of distinct word bigrams divided by the number of all bigrams, at +c or at −c,
+# whichever is lower. It is low if texts repeat each other.
+
+# %%
+others = {name: measured for name, (measured, _) in held_out.items()}
+plots.coefficient_curve(curve, held_out=others)
+
+# %%
+print(steering.table({"steering, trial prompts": (curve, best_coefficient)} | held_out))
 
 # %% [markdown]
 # Read what the model wrote. Green is positive and red is negative by VADER. Do you agree with VADER?
 
 # %%
-shown = {f"c = {c:+g}": curve.at(c).completions for c in (-best_coefficient, 0.0, best_coefficient)}
+shown = {f"c = {c:+g}": others["steering"].at(c).completions for c in (-best_coefficient, 0.0, best_coefficient)}
 tones = {title: sentiment.vader([c.text or " " for c in rows]) for title, rows in shown.items()}
 plots.completions(shown, tones, count=6)
+
+# %% [markdown]
+# ## Why not just ask?
+#
+# There is a simpler way to get cheerful text: ask for it. So ask in three ways, and let steering compete:
+#
+# - a *prefix*: a sentence in front of the prompt, such as "A happy and positive text:";
+# - an *instruction* in the model's chat format, if it has one; the answer begins with the prompt;
+# - *contrast sentences*: simply put the sentences from which you computed the vectors in front.
+#
+# Each way has several wordings, and the best of them is chosen on trial prompts, by the same rule as your coefficient.
+# The perplexity is that of the continuation given the *original* prompt under the plain model, as for steered text. So
+# words in front don't make the text look more fluent. Expect a minute.
+
+# %%
+choosing = curve.at(0).completions[: setting.sizes.trial]
+wordings = steering.wordings(model)
+tried_wordings = steering.ask(model, wordings, choosing, new_tokens, progress="choose wordings")
+best_wordings = {}
+for kind in dict.fromkeys(wording.kind for wording in wordings):
+    of_kind = [wording for wording in wordings if wording.kind == kind]
+    best_name = steering.best({wording.name: tried_wordings[wording.name] for wording in of_kind})
+    best_wordings[kind] = next(wording for wording in of_kind if wording.name == best_name)
+    print(f"{kind:10} {best_name!r}: {best_wordings[kind].positive!r}")
+
+# %% [markdown]
+# Now the best wordings on the held-out prompts. The last row combines the best of all wordings with half of your
+# coefficient.
+
+# %%
+plain = others["steering"].at(0).completions
+asked = steering.ask(model, list(best_wordings.values()), plain, new_tokens)
+half = best_coefficient / 2
+best_of_all = next(w for w in wordings if w.name == steering.best(tried_wordings))
+push_hooks = [make_steering_hooks(steering_vectors, sign * half, best_layers) for sign in (-1, 1)]
+both = steering.ask(model, [best_of_all], plain, new_tokens, push_hooks, progress="ask and steer")
+
+# %%
+rivals = {f"{kind}: {wording.name}": (asked[wording.name], steering.ASKED) for kind, wording in best_wordings.items()}
+rivals[f"{best_of_all.name}, and steering ±{half:g}"] = (both[best_of_all.name], steering.ASKED)
+print(steering.table({"steering": held_out["steering"]} | rivals))
+
+# %% [markdown]
+# Who wins? Compare on the same prompts: a positive difference means that asking shifts more than steering. If the
+# interval contains 0, these prompts can't tell them apart. Look at perplexity and diversity, too.
+
+# %%
+for name, rival in rivals.items():
+    difference, (low, high) = steering.difference_interval(rival, held_out["steering"])
+    print(f"{name:45} {difference:+.2f} (95% interval {low:+.2f} to {high:+.2f})")
 
 # %% [markdown]
 # ## A playground
@@ -390,130 +455,25 @@ plots.completions(shown, tones, count=6)
 steering.Playground(model, make_steering_hooks, steering_vectors, prompt, best_coefficient).show()
 
 # %% [markdown]
-# ## Which layers?
-#
-# Steering every layer is a blunt tool, because each push adds to all the earlier ones. So compare two alternatives:
-# steering a single layer, and steering from one layer to the last. For a fair comparison, all cells in a row of the
-# heat map have the same *size of the push*: ‖c·v‖ divided by the median norm of the residual stream, summed over the
-# steered layers. You try the settings on separate trial prompts, because the best of many settings is always partly
-# luck.
-#
-# Expect half a minute. In each cell, the first number is the shift and the second (with ×) is the perplexity ratio. In
-# the single-layer heat map, look for green cells in the later half of the layers, and for a perplexity ratio that rises
-# with the size of the push.
-
-# %%
-tried = sorted({round(i * (n_layers - 1) / (setting.sizes.layers - 1)) for i in range(setting.sizes.layers)})
-trial_prompts, trial_tokens = data.TRIAL_PROMPTS[: setting.sizes.trial], min(new_tokens, 12)
-layer_sets = {
-    "one layer": ([[layer] for layer in tried], [0.3, 0.5]),
-    "from this layer on": ([list(range(layer, n_layers)) for layer in tried[1::2] or tried], [0.5]),
-}
-
-# %%
-maps = {
-    name: steering.layer_map(
-        model, make_steering_hooks, steering_vectors, medians, trial_prompts, sets, sizes, trial_tokens, kept=kept
-    )
-    for name, (sets, sizes) in layer_sets.items()
-}
-
-# %%
-plots.layer_maps(maps)
-
-# %% [markdown]
-# From each heat map, take the cell with the largest shift among those with a perplexity ratio of at most 1.5. (Greener
-# cells may have a higher ratio.) Then measure these settings on the prompts that played no part in the choice.
-#
-# A third setting joins them: three layers, spread over the later two thirds, with a push of size 0.55. Of 84 settings
-# tried with smollm2 on 32 trial prompts, it was among the best three. On the 40 prompts used here, it was the best of
-# those three. So its result here is too optimistic: on 40 fresh prompts it only equalled steering all layers.
-#
-# The settings in the table differ in the size of the push, so read shift and perplexity ratio together, and look at the
-# intervals before you believe a ranking. *Diversity* is distinct-2: the number of distinct word bigrams divided by the
-# number of all bigrams, at +c or at −c, whichever is lower. It is low if texts repeat each other.
-
-# %%
-every_layer = tuple(range(n_layers))
-chosen = {"all layers": steering.Setting(steering_vectors, best_coefficient, every_layer)}
-for name, layer_map in maps.items():
-    some_layers, c = layer_map.best(max_perplexity_ratio=1.5)
-    chosen[f"{name}: {some_layers[0]}"] = steering.Setting(steering_vectors, c, some_layers)
-three = tuple(sorted({min(round(depth * n_layers), n_layers - 1) for depth in (0.4, 0.67, 0.9)}))
-c = steering.matched_coefficient(steering_vectors, medians, three, 0.55)
-chosen[f"layers {three}"] = steering.Setting(steering_vectors, c, three)
-
-# %%
-for name, choice in chosen.items():
-    push_size = steering.relative_norms(choice.vectors, medians, choice.coefficient)[list(choice.layers)].sum().item()
-    print(f"{name:26} size {push_size:.2f}")
-
-# %%
-by_layers = steering.compare(model, make_steering_hooks, chosen, prompts, new_tokens, kept=kept)
-print(steering.table(by_layers))
-
-# %% [markdown]
-# ## Which vectors, and which positions?
-#
-# The mean difference is one of several recipes. Here are three more:
-#
-# - *With BOS* averages over all tokens. BOS cancels only if all sentences are equally long. These nearly are, so expect
-#   little damage.
-# - *Last token* uses only the last token of each sentence.
-# - *Principal direction* is the first principal direction of the differences between paired sentences.
-#
-# All recipes steer all layers, with a push of the same size as the mean difference at your best coefficient.
-
-# %%
-other_vectors = {
-    "with BOS": steering.with_bos(collect_average_residuals, model, positive_sentences, negative_sentences),
-    "last token": steering.last_token(model, positive_sentences, negative_sentences),
-    "principal direction": steering.principal(collect_average_residuals, model, positive_sentences, negative_sentences),
-}
-
-# %%
-size = steering.relative_norms(steering_vectors, medians, best_coefficient).sum().item()
-recipes = {"mean difference": chosen["all layers"]} | {
-    name: steering.Setting(vectors, steering.matched_coefficient(vectors, medians, every_layer, size), every_layer)
-    for name, vectors in other_vectors.items()
-}
-by_vectors = steering.compare(model, make_steering_hooks, recipes, prompts, new_tokens, kept=kept)
-print(steering.table(by_vectors))
-
-# %% [markdown]
-# Now steer more positions, in two ways: at the last position with a steered past, which keeps earlier edits, and at
-# every position, including those of the prompt. A third of the prompts is enough here. Expect a higher perplexity ratio
-# at the same coefficient. The intervals tell you whether the shift is larger, too.
-
-# %%
-all_layers = {"last position, clean past": chosen["all layers"]}
-some_prompts = prompts[: len(prompts) // 3]
-by_positions = steering.compare(model, make_steering_hooks, all_layers, some_prompts, new_tokens)
-
-
-# %%
-def make_hooks_everywhere(vectors, coefficient, layers=None):
-    return hooks.everywhere(make_steering_hooks(vectors, coefficient, layers))
-
-
-# %%
-hooks_by_position = {"last position, steered past": make_steering_hooks, "every position": make_hooks_everywhere}
-for name, make_hooks in hooks_by_position.items():
-    one_setting = {name: chosen["all layers"]}
-    by_positions |= steering.compare(model, make_hooks, one_setting, some_prompts, new_tokens, past="steered")
-print(steering.table(by_positions))
-
-# %% [markdown]
 # ## Comparison with attention heads
 #
 # In the seminar you worked with single attention heads. Is it better to steer the residual stream? For a fair
-# comparison, a head gets a push of the same norm as *one layer at size 0.3*. You take the head's own mean difference
-# and scale it, so that the vector it adds to the residual stream has a norm of 0.3 times its layer's median norm. (For
-# a head, c in the table is the norm of this vector.) Heads, too, are chosen on the trial prompts and measured on the
-# others.
+# comparison, a head gets a push of the same norm as the residual stream gets in *one layer at size 0.3*: 0.3 times the
+# layer's median norm. You take what the head's own mean difference adds to the residual stream and scale it to this
+# norm. (For a head, c in the table is the norm.) Layer and head are chosen on trial prompts and measured on the
+# held-out ones.
 #
 # Expect a late head to win, with a shift close to that of one layer. The norm of the head's push is many times that of
 # the vector that its unscaled mean difference adds.
+
+# %%
+few_prompts, few_tokens = data.TRIAL_PROMPTS[: setting.sizes.trial], min(new_tokens, 12)
+tried_layers = sorted({round(i * (n_layers - 1) / (setting.sizes.layers - 1)) for i in range(setting.sizes.layers)})
+one_layer = steering.layer_map(
+    model, make_steering_hooks, steering_vectors, medians, few_prompts, [[i] for i in tried_layers], [0.3], few_tokens
+)
+best_layer, layer_coefficient = one_layer.best(max_perplexity_ratio=1.6)
+print(f"best layer {best_layer[0]}, c = {layer_coefficient:.3g}")
 
 # %%
 head_vectors = steering.head_differences(model, positive_sentences, negative_sentences)
@@ -522,23 +482,32 @@ print("candidates (layer, head):", candidates)
 
 # %%
 push_norms = {head: 0.3 * medians[head[0]].item() for head in candidates}
-ranking = steering.try_heads(model, head_vectors, push_norms, trial_prompts, trial_tokens)
+ranking = steering.try_heads(model, head_vectors, push_norms, few_prompts, few_tokens)
 best_head = max(ranking, key=lambda head: ranking[head].shift(push_norms[head]))
 trial_shift = ranking[best_head].shift(push_norms[best_head])
-print(f"best head {best_head}: shift {trial_shift:+.2f} on {len(trial_prompts)} trial prompts")
+print(f"best head {best_head}: shift {trial_shift:+.2f} on {len(few_prompts)} trial prompts")
 written = steering.written_norms(model, head_vectors)[best_head].item()
 print(f"norm in the residual stream: its mean difference {written:.1f}, the push {push_norms[best_head]:.1f}")
 
 # %%
 push_norm = push_norms[best_head]
-one_head = steering.try_heads(model, head_vectors, {best_head: push_norm}, prompts, new_tokens)[best_head]
-by_layers[f"best head {best_head}"] = (one_head, push_norm)
-by_layers |= controls
-shifts = {name: measured.shift(c) for name, (measured, c) in by_layers.items()}
-plots.bars(shifts, "positive share at +c minus share at −c", "shift of the sentiment", baseline=0)
+head_name, layer_name = f"best head {best_head}", f"one layer: {best_layer[0]}"
+one_setting = {layer_name: steering.Setting(steering_vectors, layer_coefficient, best_layer)}
+compared = held_out | steering.compare(model, make_steering_hooks, one_setting, prompts, new_tokens, kept=kept)
+compared[head_name] = (
+    steering.try_heads(model, head_vectors, {best_head: push_norm}, prompts, new_tokens)[best_head],
+    push_norm,
+)
+compared |= rivals
+print(steering.table(compared))
+
+# %% [markdown]
+# All methods on the held-out prompts, with 95% intervals:
 
 # %%
-print(steering.table(by_layers))
+shifts = {name: measured.shift(c) for name, (measured, c) in compared.items()}
+intervals = {name: measured.shift_interval(c) for name, (measured, c) in compared.items()}
+plots.bars(shifts, "positive share at +c minus at −c", "shift of the sentiment", baseline=0, intervals=intervals)
 
 # %% [markdown]
 # The next cell saves the numbers above for `make run`. You don't need to change it.
@@ -547,12 +516,13 @@ print(steering.table(by_layers))
 report(
     "1.3",
     **{
-        "settings": {
-            name: steering.figures(measured, c)
-            for name, (measured, c) in (by_layers | by_vectors | by_positions).items()
+        "held out": {name: steering.figures(measured, c) for name, (measured, c) in compared.items()},
+        "asking minus steering": {
+            name: steering.difference_interval(rival, held_out["steering"]) for name, rival in rivals.items()
         },
-        "layers and heads chosen on": f"{len(trial_prompts)} trial prompts; measured on {len(prompts)} others",
-        "shuffled labels": [point.figures() for point in controls["shuffled labels"][0].points],
+        "coefficient chosen on": f"{len(trial_prompts)} trial prompts; measured on {len(prompts)} held-out prompts",
+        "wordings, layer and head chosen on": f"{len(few_prompts)} of the trial prompts",
+        "wordings tried": {name: steering.figures(c, steering.ASKED) for name, c in tried_wordings.items()},
         "best head": list(best_head),
     },
 )

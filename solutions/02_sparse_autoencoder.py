@@ -714,7 +714,7 @@ def gain_of(option, texts):
 print(f"label {bonus_label!r}, latent {bonus_latent}, coefficient {bonus_coefficient:.0f}")
 
 # %%
-prompts = data.PROMPTS[: sizes.prompts]
+prompts = data.HELD_OUT_PROMPTS[: sizes.prompts]
 hook_sets = [[], make_latent_hooks(reference, bonus_latent, bonus_coefficient)]
 unsteered, steered = hooks.generate_many(model, prompts, hook_sets, sizes.new_tokens, progress="steer")
 for before, after in list(zip(unsteered, steered, strict=True))[:5]:

@@ -68,9 +68,9 @@ NOTEBOOKS = (
     PINNED
     + """
 from pathlib import Path
-from grading.release.masters import find_masters, read_master
+from grading.release.masters import graded_masters, read_master
 outcome = {}
-for path, last in zip(find_masters(Path("solutions")), ("model", "lines"), strict=True):
+for path, last in zip(graded_masters(Path("solutions")), ("model", "lines"), strict=True):
     scope = {"__name__": "__main__"}
     for cell in read_master(path).cells:  # the notebook's cells, up to the one that loads
         if cell.cell_type == "code" and last not in scope:

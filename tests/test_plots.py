@@ -45,9 +45,9 @@ def test_coefficient_curve(judge):
     curve = Curve(tuple(point(c, judge) for c in (-0.2, 0.0, 0.2)))
     figure = plots.coefficient_curve(curve, {"random": curve}, title="smollm2")
     assert drawn(figure)
-    labels = [line.get_label() for line in figure.axes[0].lines]
-    assert ("positive (judge)" in labels) == (judge is not None) and "random" in labels
-    assert figure.axes[1].lines[0].get_ydata().tolist() == [1, 1, 1]
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert ("positive (judge)" in labels) == (judge is not None) and "held out: random" in labels
+    assert [line.get_ydata().tolist() for line in figure.axes[1].lines if len(line.get_ydata()) == 3] == [[1, 1, 1]] * 2
     assert drawn(plots.coefficient_curve(curve))
 
 

@@ -32,7 +32,7 @@ from filelock import FileLock
 from safetensors.torch import load, save
 
 from grading.paths import ROOT
-from grading.release.masters import find_masters, read_master
+from grading.release.masters import graded_masters, read_master
 from grading.sandbox.isolation import Place
 from grading.submissions.notebook import Cell
 from grading.submissions.slicing import Submission, squeeze
@@ -172,7 +172,8 @@ def reference_key(masters: Path, place: Place) -> str:
     digest = hashlib.sha256(torch.__version__.encode())
     names = ("judging/hidden_tests.py", "judging/reference.py", "submissions/slicing.py")
     grader = [ROOT / "grading" / name for name in names]
-    for path in [*sorted(masters.rglob("*.py")), *sorted((ROOT / "helpers").rglob("*.py")), *grader]:
+    helpers = [path for kind in ("*.py", "data/*.*") for path in sorted((ROOT / "helpers").rglob(kind))]
+    for path in [*sorted(masters.rglob("*.py")), *helpers, *grader]:
         digest.update(path.read_bytes())
     for value in (place.model, place.text, place.budget):
         digest.update(value.encode())
@@ -207,13 +208,13 @@ def _make(masters: Path, out: Path) -> None:
     exec(compile(source, "questions.py", "exec"), scope)
     expected: dict[str, Any] = {}
     record: dict = {"bundles": {}}
-    for path in find_masters(masters):
+    for path in graded_masters(masters):
         book = read_master(path)
         found = _namespace(book, hidden_tests, path.stem)
         names = [name for name in hidden_tests.PROVIDED.get(path.stem, ()) if name in found]
         torch.save({name: found[name] for name in names}, out / f"{path.stem}.pt")
         record["bundles"][path.stem] = names
-        _record(found, record)
+        _record(found, record, hidden_tests)
         if "middle" in found:
             expected["hidden"] = _hidden(found, hidden_tests.HIDDEN_SEED)
             questions = hidden_tests.dictionary_questions("reference")
@@ -244,12 +245,10 @@ def _task(cell) -> tuple[str, str]:
     return mark.get("task", ""), mark.get("role", "")
 
 
-def _record(found: dict, record: dict) -> None:
-    from helpers import data
-
+def _record(found: dict, record: dict, hidden_tests: ModuleType) -> None:
     setting = found["setting"]
     record.update(
-        prompts=list(data.PROMPTS[: setting.sizes.prompts]),
+        prompts=list(hidden_tests.PROMPTS[: setting.sizes.graded]),
         new_tokens=setting.sizes.new_tokens,
         dtype=str(setting.dtype).removeprefix("torch."),
         middle_name=found.get("middle_name", record.get("middle_name", "")),

@@ -66,6 +66,11 @@ def find_masters(folder: Path, names: list[str] | None = None) -> list[Path]:
     return [found[name] for name in wanted]
 
 
+def graded_masters(folder: Path) -> list[Path]:
+    """Return the masters that have tasks, in order. Raises as :func:`find_masters`."""
+    return [path for path in find_masters(folder) if tasks(read_master(path))]
+
+
 def read_master(path: Path) -> NotebookNode:
     """Return the master as a notebook with its solutions and markers.
 

@@ -19,6 +19,6 @@ NEGATIVE = (
 )
 
 _OPENINGS = tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
-PROMPTS: tuple[str, ...] = tuple(_OPENINGS["prompts"])
-# Use these openings to choose layers, heads and coefficients; measure the choice on PROMPTS.
+# Choose coefficients, wordings, layers and heads on the trial prompts, and report the choice on the held-out ones.
 TRIAL_PROMPTS: tuple[str, ...] = tuple(_OPENINGS["trial_prompts"])
+HELD_OUT_PROMPTS: tuple[str, ...] = tuple(_OPENINGS["held_out_prompts"])

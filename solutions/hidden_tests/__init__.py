@@ -20,6 +20,7 @@ from grading.judging.hidden_tests import (
     same_words,
 )
 
+from .prompts import PROMPTS as PROMPTS
 from .recompute import compare_coefficient, compare_dictionary, compare_latent
 
 # Names that each task must define. The steering vectors may come from the grader's own run.

@@ -51,7 +51,7 @@ def test_batches_equal_one_line_at_a_time(model, monkeypatch, batch_tokens):
 @pytest.mark.parametrize("batch_tokens", [200, 2048])
 def test_batches_equal_one_line_at_a_time_on_smollm2(smollm2_fp32, monkeypatch, batch_tokens):
     monkeypatch.setattr("helpers.caching.harvesting.BATCH_TOKENS", batch_tokens)
-    lines, name = [*data.PROMPTS[:6], data.lines("written", n=40)[-1][:600]], "blocks.15.hook_resid_pre"
+    lines, name = [*data.TRIAL_PROMPTS[:6], data.lines("written", n=40)[-1][:600]], "blocks.15.hook_resid_pre"
     found = harvest(smollm2_fp32, lines, name, progress=False)
     for i, line in enumerate(lines):
         with torch.no_grad():

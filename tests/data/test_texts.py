@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
 
-from helpers import data, harvest, hub
+from grading.judging.reference import load_hidden_tests
+from grading.paths import ROOT
+from helpers import data, harvest, hub, sentiment
 from helpers.data.texts import TextError
+from helpers.settings import FULL
 
 
 @pytest.fixture
@@ -154,6 +158,20 @@ def test_an_unreachable_hub_is_a_text_error(monkeypatch):
 
 def test_contrast_sentences_and_prompts_are_complete():
     assert len(data.POSITIVE) == len(data.NEGATIVE) == 5
-    assert len(set(data.PROMPTS)) == len(data.PROMPTS) >= 40
-    assert data.PROMPTS[0] == "The movie that I watched yesterday was"
-    assert all(text.strip() == text and text for text in (*data.POSITIVE, *data.NEGATIVE, *data.PROMPTS))
+    assert data.TRIAL_PROMPTS[0] == "The movie that I watched yesterday was"
+    prompts = (*data.TRIAL_PROMPTS, *data.HELD_OUT_PROMPTS)
+    assert all(text.strip() == text and text for text in (*data.POSITIVE, *data.NEGATIVE, *prompts))
+
+
+def test_no_prompt_stands_in_two_sets():
+    """Nor does one continue another: what is chosen on one set must be new to the others."""
+    hidden = load_hidden_tests(ROOT / "solutions").PROMPTS
+    sets = [[prompt.lower() for prompt in prompts] for prompts in (data.TRIAL_PROMPTS, data.HELD_OUT_PROMPTS, hidden)]
+    assert [len(prompts) for prompts in sets] == [FULL.prompts, FULL.held_out, FULL.graded] == [40, 120, 60]
+    together = sorted(prompt for prompts in sets for prompt in prompts)
+    assert not [pair for pair in itertools.pairwise(together) if pair[1].startswith(pair[0])]
+
+
+def test_held_out_and_hidden_prompts_do_not_lean_by_themselves():
+    prompts = (*data.HELD_OUT_PROMPTS, *load_hidden_tests(ROOT / "solutions").PROMPTS)
+    assert sentiment.vader(prompts).abs().max() <= sentiment.VADER_NEUTRAL

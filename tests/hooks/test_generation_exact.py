@@ -72,7 +72,7 @@ def test_every_token_equals_the_originals(model):
 
 
 def test_every_token_equals_the_originals_on_a_real_model(smollm2_fp32):
-    prompts = list(data.PROMPTS[:6])
+    prompts = list(data.TRIAL_PROMPTS[:6])
     vectors = torch.stack([_difference(smollm2_fp32, layer) for layer in range(smollm2_fp32.cfg.n_layers)])
     sets = [
         [(f"blocks.{layer}.hook_resid_pre", _adder(coefficient * v)) for layer, v in enumerate(vectors)]

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from grading.release.build import build_student
-from grading.release.masters import find_masters, read_master
+from grading.release.masters import graded_masters, read_master
 
 ROOT = Path(__file__).parents[2]
 MASTERS = ROOT / "solutions"
@@ -25,7 +25,7 @@ def name_of(task: str) -> str:
 @lru_cache
 def solutions() -> dict[str, str]:
     """Return the source of each code task's solution cell."""
-    books = [read_master(path) for path in find_masters(MASTERS)]
+    books = [read_master(path) for path in graded_masters(MASTERS)]
     marks = [(cell, cell.metadata.get("homework", {})) for book in books for cell in book.cells]
     return {mark["task"]: cell.source for cell, mark in marks if mark.get("role") == "solution"}
 
