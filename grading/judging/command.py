@@ -125,6 +125,7 @@ def _keep_worksheet(options: argparse.Namespace) -> None:
         return
     try:
         content = options.worksheet.read_bytes()
+        moodle.check_worksheet(options.worksheet)
     except OSError as error:
         raise tables.MergeError(f"{options.worksheet} can't be read ({error.strerror}).") from None
     write_bytes(options.report / WORKSHEET, content)

@@ -40,8 +40,7 @@ def fill_worksheet(path: Path, marks: Sequence[Marks], course: Course, written: 
     Raises:
         MergeError: the file has no column of identifiers or of grades.
     """
-    header, *rows = read_table(path, [name for each in marks for name in (each.student, each.full_name)]) or [[]]
-    rows = [row + [""] * (len(header) - len(row)) for row in rows if any(row)]
+    header, rows = _read(path, [name for each in marks for name in (each.student, each.full_name)])
     identifiers, grades, most = _columns(path, header, rows)
     titles = [heading.strip().lower() for heading in header]
     names = titles.index("full name") if "full name" in titles else None
@@ -57,6 +56,16 @@ def fill_worksheet(path: Path, marks: Sequence[Marks], course: Course, written: 
         if limit is not None and total > limit:
             remarks.append(f"{each.student} has {total:g} points; Moodle takes at most {limit:g} in this assignment.")
     return write_rows([header, *rows]), remarks
+
+
+def check_worksheet(path: Path) -> None:
+    """Raise a MergeError unless the file is a grading worksheet."""
+    _columns(path, *_read(path, ()))
+
+
+def _read(path: Path, known: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    header, *rows = read_table(path, known) or [[]]
+    return header, [row + [""] * (len(header) - len(row)) for row in rows if any(row)]
 
 
 def _row_of(each: Marks, rows: list[list[str]], identifiers: int, names: int | None) -> list[str] | None:

@@ -135,6 +135,19 @@ def test_merge_reads_excels_table_and_fills_in_moodles_worksheet(tmp_path, cours
         assert main(["grade", "--merge", "--report", str(tmp_path)]) == 0
 
 
+@pytest.mark.parametrize(("content", "words"), [("a,b\n1,2\n", "isn't a grading worksheet"), (None, "can't be read")])
+def test_a_wrong_worksheet_is_rejected_before_the_work(tmp_path, capsys, content, words):
+    store.remember(tmp_path, [], {}, MASTERS)
+    worksheet = tmp_path / "wrong.csv"
+    if content is not None:
+        worksheet.write_text(content)
+    assert main(["grade", "--merge", "--report", str(tmp_path), "--worksheet", str(worksheet)]) == 1
+    assert words in capsys.readouterr().err and {path.name for path in tmp_path.iterdir()} <= {
+        "marks.json",
+        "wrong.csv",
+    }
+
+
 def test_a_report_of_an_earlier_release_is_rejected(tmp_path, capsys):
     store.remember(tmp_path, [Marks("anna_12", "graded", ())], {}, MASTERS)
     path = tmp_path / "marks.json"
