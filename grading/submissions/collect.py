@@ -69,6 +69,8 @@ def collect(source: Path, notebooks: Sequence[str], workspace: Path) -> list[Han
         raise CollectError(
             f"{source.name} can't be unpacked: {problem}. Unpack it yourself and pass the folder."
         ) from None
+    except OSError as error:
+        raise CollectError(f"{source.name} can't be unpacked into {workspace}: {error.strerror}.") from None
     if not students:
         raise CollectError(
             f"There is no submission in {str(source)!r}. It should hold a folder, .ipynb or .zip file per student."

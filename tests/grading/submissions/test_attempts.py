@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 
 from grading.submissions import unpacking
 from grading.submissions.attempts import MAX_NOTEBOOKS
-from grading.submissions.collect import collect
+from grading.submissions.collect import CollectError, collect
 from tests.submissions.books import FIRST, NAMES, SECOND
 
 A, B = f"{FIRST}.ipynb", f"{SECOND}.ipynb"
@@ -125,6 +126,42 @@ def test_a_bad_checksum_costs_only_its_student(handed):
     found = handed({f"anna/{A}": "{}", f"eve/{A}": "[1, 2]", f"zoe/{A}": "{}"}, flip)
     assert [len(found[name].files) for name in ("anna", "eve", "zoe")] == [1, 0, 1]
     assert "damaged" in found["eve"].notes[0] and "Bad CRC-32" in found["eve"].notes[0]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_bytes_cost_only_their_student(tmp_path, method):
+    text = str(list(range(300))).encode()
+    with zipfile.ZipFile(tmp_path / "class.zip", "w", method) as archive:
+        for student in ("anna", "eve", "zoe"):
+            archive.writestr(f"{student}/{A}", text)
+    raw = bytearray((tmp_path / "class.zip").read_bytes())
+    second = raw.index(b"PK\x03\x04", 1)
+    third = raw.index(b"PK\x03\x04", second + 1)
+    raw[second + 80 : third - 20] = b"\xff" * (third - second - 100)
+    (tmp_path / "class.zip").write_bytes(raw)
+    found = {each.student: each for each in collect(tmp_path / "class.zip", NAMES, tmp_path / "unpacked")}
+    assert [len(found[name].files) for name in ("anna", "eve", "zoe")] == [1, 0, 1]
+    assert "it is damaged" in found["eve"].notes[0]
+
+
+def test_an_interrupted_download_is_rejected(tmp_path):
+    """Python would take the list of the last zip file inside, so that one student's work would be the class."""
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as archive:
+        for number in range(3):
+            archive.writestr(f"anna_{number}1_5_w.zip", zipped(A, B))
+    raw = (tmp_path / "class.zip").read_bytes()
+    (tmp_path / "class.zip").write_bytes(raw[: raw.rindex(b"PK\x05\x06") - 80])
+    with pytest.raises(CollectError, match="it was cut off"):
+        collect(tmp_path / "class.zip", NAMES, tmp_path / "unpacked")
+
+
+def test_a_full_disk_is_no_students_fault(handed, monkeypatch):
+    def full(self, size=-1):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", full)
+    with pytest.raises(CollectError, match="No space left on device"):
+        handed({f"anna/{A}": "{}"})
 
 
 def test_a_locked_entry_costs_only_its_student(handed):
