@@ -16,7 +16,7 @@ from grading.marks import STOPPED
 from grading.paths import GIVEN, ROOT
 from grading.sandbox.isolation import Limits, Place, available
 from grading.sandbox.session import Broken, Session
-from grading.submissions.cell_names import names_of
+from grading.submissions.cell_names import BUILTINS, names_of
 from grading.submissions.notebook import Cell, Unreadable, read_notebook
 from grading.submissions.slicing import Submission, squeeze
 
@@ -83,7 +83,7 @@ def _wanted(original: list[Cell]) -> Wanted:
     for cell in original:
         if cell.code and cell.role == "solution":
             names = names_of(cell.source)
-            wanted[cell.task] = sorted(names.binds | (names.needs - bound))
+            wanted[cell.task] = sorted(names.binds | (names.needs - bound - BUILTINS))
     return wanted
 
 

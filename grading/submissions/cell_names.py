@@ -13,6 +13,8 @@ from functools import lru_cache
 from IPython.core.inputtransformer2 import TransformerManager
 
 STAR = "*"
+# A cell may bind these, too. Until one does, they need no cell.
+BUILTINS = frozenset(dir(builtins)) | {"get_ipython"}
 RUNNING_MAGICS = ("time", "capture", "prun")
 MOST_MAGICS = 100  # lines: IPython parses the whole cell again for each
 # Calls whose value is never changed in place, so a cell that reads the value can't change it.
@@ -30,7 +32,7 @@ class Names:
         binds: assigned, defined or imported at the cell's top level.
         objects: the bound names whose objects other cells may change in place: modules, lists, results of calls.
         stores: names whose attributes or items are assigned (``SAE.encode = …``, ``vectors[3] = …``, ``x += 1``).
-        needs: names that the cell's top level reads.
+        needs: names that the cell's top level reads, builtins included.
         later: names that its functions and methods read when they are called.
         error: why the cell isn't Python, or "".
     """
@@ -66,18 +68,17 @@ def _names(code: str) -> Names:
     tree = ast.parse(code)
     found = _Found()
     _walk(symtable.symtable(code, "<cell>", "exec"), found, top=True)
-    known = set(dir(builtins)) | {"get_ipython"}
     outside = list(_outside_functions(tree))
     if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(tree)):
         found.binds.add(STAR)  # binds names that can't be known here
     stores = set(_stores(outside))
-    needs = (found.needs | stores) - known
+    needs = found.needs | stores
     return Names(
         frozenset(found.binds),
         frozenset(_objects(outside)),
         frozenset(stores),
         frozenset(needs),
-        frozenset(found.later - known - needs),
+        frozenset(found.later - needs),
     )
 
 

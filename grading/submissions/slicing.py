@@ -13,7 +13,7 @@ import ast
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from grading.submissions.cell_names import STAR, Names, names_of
+from grading.submissions.cell_names import BUILTINS, STAR, Names, names_of
 from grading.submissions.notebook import Cell
 
 
@@ -104,31 +104,37 @@ class Submission:
         binders = self._binders(name, before)
         if binders:
             changing = [i for i in range(binders[-1] + 1, before) if self._changes(i, name, binders[-1])]
-            self._note(user, [*binders, *changing])
+            # Run above its place, a cell that redefines a builtin would change what the cells between them compute.
+            self._note(user, [*binders, *changing], before_user=name not in BUILTINS)
             return True
         if name in self.have:
             self._provided.add(name)
             own = (i for i in range(before) if not self.is_given[i] and not self.is_stub[i])
-            self._note(user, [i for i in own if name in self.names[i].stores])
+            given = max((i for i in range(before) if self.is_given[i] and name in self.names[i].binds), default=-1)
+            changing = [i for i in own if name in self.names[i].stores or (i > given and STAR in self.names[i].binds)]
+            self._note(user, changing)
         return name in self.have
 
-    def _note(self, user: int, cells: Sequence[int]) -> None:
+    def _note(self, user: int, cells: Sequence[int], before_user: bool = True) -> None:
         for index in cells:
             if index != user:
-                self._edges.setdefault(user, set()).add(index)
+                if before_user:
+                    self._edges.setdefault(user, set()).add(index)
                 self._include(index)
 
     def _binders(self, name: str, before: int) -> list[int]:
         """Return the last earlier cell that binds the name, else the first later one; none if the grader provides it.
 
-        If no cell binds the name, every cell with ``from … import *`` may.
+        If no cell binds the name, every cell with ``from … import *`` may. A builtin keeps its meaning up to the first
+        cell that binds it.
         """
         binders = [
             i for i, names in enumerate(self.names) if name in names.binds and not self.is_stub[i] and i != before
         ]
         earlier = [i for i in binders if i < before]
-        if not binders:
-            stars = [i for i, names in enumerate(self.names) if STAR in names.binds and i != before]
+        if not (earlier if name in BUILTINS else binders):
+            end = before if name in BUILTINS else self.last
+            stars = [i for i, names in enumerate(self.names[:end]) if STAR in names.binds and i != before]
             return [] if name in self.have else stars
         if not earlier and name in self.have:
             return []
@@ -158,7 +164,7 @@ class Submission:
         if self.is_given[i] or self.is_stub[i] or name in names.binds:
             return False
         # Reading a given model or table doesn't change it. A cell that reads the student's SAE may train it.
-        return name in names.stores or (
+        return bool({name, STAR} & (names.stores | names.binds)) or (
             not self.is_given[binder] and name in self.names[binder].objects and name in names.needs
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grading.submissions.cell_names import names_of
+from grading.submissions.cell_names import BUILTINS, names_of
 from grading.submissions.notebook import Cell
 from grading.submissions.slicing import Submission, squeeze
 
@@ -40,8 +40,8 @@ def plan(*sources: str, wanted=("answer",), given=(), have=(), stubs=None):
 def test_a_cells_names_are_found(source, binds, needs, later):
     found = names_of(source)
     assert set(binds.split()) <= found.binds
-    assert found.needs - {"int"} - found.binds == set(needs.split()) - {"int"} - found.binds
-    assert found.later == set(later.split())
+    assert found.needs - BUILTINS - found.binds == set(needs.split()) - found.binds - BUILTINS
+    assert found.later - BUILTINS == set(later.split())
 
 
 @pytest.mark.parametrize("source", ["x = (", "def f(:", "\x00", "x = " + "(" * 300])
@@ -124,3 +124,26 @@ def test_a_cell_that_isnt_python_is_reported_as_broken():
 
 def test_a_name_may_come_from_a_star_import():
     assert plan("from math import *", "answer = sqrt(2)").cells == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["filter", "sum", "min", "input", "type", "round", "iter", "print", "__build_class__"])
+@pytest.mark.parametrize(
+    "binding",
+    ["def {}(*a):\n    return 3", "{} = 3", "from mine import {}", "for {} in (1, 2): pass", "from mine import *"],
+)
+def test_a_cell_that_redefines_a_builtin_runs_where_the_name_is_used(name, binding):
+    binding = binding.format(name)
+    assert plan(binding, f"answer = {name}").cells == (0, 1)
+    assert plan("0", binding, f"def answer(x):\n    return {name}(x)").cells == (1, 2)
+
+
+def test_a_builtin_keeps_its_meaning_before_the_cell_that_redefines_it():
+    assert plan("answer = sum([1])", "sum = 0").cells == (0,)
+    assert plan("x = max([1])", "from numpy import *", "answer = x").cells == (0, 1, 2)  # it may rebind x
+    assert plan("def f():\n    return max(1, 2)", "answer = f", "max = 5").cells == (0, 1, 2)  # f is called at the end
+
+
+def test_a_star_import_may_rebind_any_name_above_its_use():
+    assert plan("size = 1", "from mine import *", "answer = size").cells == (0, 1, 2)
+    assert plan("data = 1", "from mine import *", "answer = data", given=["data = 1"], have=["data"]).cells == (1, 2)
+    assert plan("from mine import *", "data = 1", "answer = data", given=["data = 1"], have=["data"]).cells == (2,)
