@@ -6,6 +6,7 @@ The self-check shows no marks.
 from __future__ import annotations
 
 import argparse
+import ast
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from grading.sandbox.isolation import Limits, Place, available
 from grading.sandbox.session import Broken, Session
 from grading.submissions.cell_names import BUILTINS, names_of
 from grading.submissions.notebook import Cell, Unreadable, read_notebook
-from grading.submissions.slicing import Submission, squeeze
+from grading.submissions.slicing import Plan, Submission, squeeze
 
 Wanted = dict[str, list[str]]
 
@@ -89,24 +90,64 @@ def _wanted(original: list[Cell]) -> Wanted:
 
 def _run(task: str, wanted: list[str], submission: Submission, preamble: str) -> int:
     """Run the task's cells with the quick budget, print the result, and return 0 if they ran, else 1."""
-    plan = submission.plan(task, wanted, submission.check_of(task))
+    check = submission.check_of(task)
+    plan = submission.plan(task, wanted, check)
     if plan.broken:
         print(f"  {task}: the cell isn't Python: {plan.broken[0][1]}")
         return 1
     started = time.monotonic()
     try:
-        with Session(Place("smollm2", "written", "quick", 2, sandboxed=available()), Limits()) as session:
-            session.begin()
-            sources = [preamble, *(submission.cells[index].source for index in plan.cells)]
-            error = next((failure for source in sources if (failure := session.cell(source))), None)
+        error = _error(plan, wanted, submission, preamble)
+        plan_of_all = submission.plan_from_the_top(wanted, check)
+        # The cells of the plan may lack what another cell changes. The grader runs all cells then, too.
+        if error and submission.adds_effects(plan_of_all, to=plan):
+            error = error if _error(plan_of_all, wanted, submission, preamble, only_answer=True) else ""
     except Broken as broken:
         print(f"  {task}: stopped: {STOPPED[broken.reason]}")
         return 1
-    if error or plan.missing:
-        reason = (
-            f"{error['type']}: {error['message'][:200]}" if error else f"{' and '.join(plan.missing)} isn't defined"
-        )
-        print(f"  {task}: its cells don't run: {reason}")
+    if error:
+        print(f"  {task}: its cells don't run: {error}")
         return 1
-    print(f"  {task}: runs, in {time.monotonic() - started:.0f} s")
+    still_open = _still_open([submission.cells[index].source for index in plan.cells])
+    but = f", but {' and '.join(still_open)} isn't done: it still raises NotDone" if still_open else ""
+    print(f"  {task}: runs, in {time.monotonic() - started:.0f} s{but}")
     return 0
+
+
+def _error(plan: Plan, wanted: list[str], submission: Submission, preamble: str, only_answer: bool = False) -> str:
+    """Run the plan's cells and return the first error in words, or "".
+
+    Args:
+        only_answer: whether only errors count that leave a wanted name undefined.
+    """
+    with Session(Place("smollm2", "written", "quick", 2, sandboxed=available()), Limits()) as session:
+        session.begin()
+        sources = [preamble, *(submission.cells[index].source for index in plan.cells)]
+        for source in sources:
+            if (error := session.cell(source)) and not only_answer:
+                return f"{error['type']}: {error['message'][:200]}"
+        missing = [name for name in wanted if session.cell(name)] if only_answer else plan.missing
+    return f"{' and '.join(missing)} isn't defined" if missing else ""
+
+
+def _still_open(sources: list[str]) -> list[str]:
+    """Return the functions and methods whose last definition raises NotDone."""
+    still_open: dict[str, bool] = {}
+    for source in sources:
+        try:
+            body = ast.parse(source).body
+        except (SyntaxError, ValueError, RecursionError):  # magics
+            continue
+        for outer in body:
+            prefix = f"{outer.name}." if isinstance(outer, ast.ClassDef) else ""
+            for function in outer.body if isinstance(outer, ast.ClassDef) else [outer]:
+                if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    still_open[prefix + function.name] = any(map(_raises_not_done, ast.walk(function)))
+    return [name for name, is_open in still_open.items() if is_open]
+
+
+def _raises_not_done(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Raise) or node.exc is None:
+        return False
+    raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    return isinstance(raised, ast.Name) and raised.id == "NotDone"

@@ -115,6 +115,7 @@ def _kill_rest(child: int, alone: bool) -> None:
 def _serve(commands: int, answers: int) -> None:
     """Run cells and questions in the child until the task ends. Never returns."""
     os.setpgid(0, 0)
+    sys.path.insert(0, "")  # as in a notebook: cells import the modules that %%writefile wrote
     _seed()
     shell = _shell()
     with _on_the_cpu():

@@ -6,6 +6,7 @@ import ast
 import builtins
 import re
 import symtable
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +22,12 @@ MOST_MAGICS = 100  # lines: IPython parses the whole cell again for each
 PLAIN_CALLS = {
     "device", "int", "float", "str", "bool", "len", "min", "max", "sum", "round", "range", "partial", "tuple",
     "frozenset",
+}  # fmt: skip
+
+# Importing these changes nothing that an answer depends on. A student's own module may do anything.
+KNOWN_PACKAGES = sys.stdlib_module_names | {
+    "torch", "numpy", "helpers", "matplotlib", "pandas", "scipy", "sklearn", "seaborn", "transformers",
+    "transformer_lens", "einops", "jaxtyping", "tqdm",
 }  # fmt: skip
 
 
@@ -89,6 +96,33 @@ def without_magics(source: str) -> str:
         source = rest if first[2:].split(" ")[0] in RUNNING_MAGICS else ""
     options = r"(?:-\w+(?:[ \t]+\d+)?[ \t]+)*"
     return re.sub(rf"^(\s*)%(?:{'|'.join(RUNNING_MAGICS)})[ \t]+{options}(?=\S)", r"\1", source, flags=re.M)
+
+
+@lru_cache(maxsize=4096)
+def has_effects(source: str) -> bool:
+    """Return whether a cell may do more than bind its names to functions, classes, constants and known packages."""
+    try:
+        return any(map(_has_effect, ast.parse(TransformerManager().transform_cell(source)).body))
+    except Exception:  # as in names_of; such a cell doesn't run
+        return False
+
+
+def _has_effect(statement: ast.stmt) -> bool:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return bool(statement.decorator_list)
+    if isinstance(statement, ast.ClassDef):
+        return bool(statement.decorator_list or statement.keywords) or any(map(_has_effect, statement.body))
+    if isinstance(statement, ast.Import):
+        return any(alias.name.split(".")[0] not in KNOWN_PACKAGES for alias in statement.names)
+    if isinstance(statement, ast.ImportFrom):
+        return (statement.module or "").split(".")[0] not in KNOWN_PACKAGES
+    if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        plain = statement.value is None or isinstance(statement.value, ast.Constant)
+        return not plain or not all(isinstance(target, ast.Name) for target in targets)
+    return not isinstance(statement, ast.Pass) and not (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )
 
 
 def _walk(table: symtable.SymbolTable, found: _Found, top: bool) -> None:

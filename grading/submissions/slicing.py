@@ -10,11 +10,14 @@ An unchanged given cell doesn't run if the grader can provide what it computes.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from grading.submissions.cell_names import BUILTINS, STAR, Names, names_of
+from grading.submissions.cell_names import BUILTINS, STAR, Names, has_effects, names_of
 from grading.submissions.notebook import Cell
+
+STAR_IMPORT = re.compile(r"^\s*from\s.+\simport\s+\*", re.M)
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,48 @@ class Submission:
         call = f"checks.task_{task.replace('.', '_')}("
         return next((i for i, cell in enumerate(self.cells) if cell.code and call in cell.source), self.last)
 
-    def plan(self, task: str, wanted: Sequence[str], until: int | None = None) -> Plan:
-        """Return the plan for the values that the wanted names have before cell ``until`` (by default the end)."""
-        self.until = self.last if until is None else until
+    def mentions(self, wanted: Sequence[str], after: int = -1) -> bool:
+        """Return whether the student's cells below ``after`` hold all wanted names that aren't provided."""
+        text = "\n".join(cell.source for i, cell in enumerate(self.cells) if i > after and self._is_own(i))
+        names = [name for name in wanted if name not in self.have]
+        return bool(names) and all(
+            re.search(rf"\b{re.escape(name)}\b", text) or STAR_IMPORT.search(text) for name in names
+        )
+
+    def adds_effects(self, plan: Plan, to: Plan) -> bool:
+        """Return whether ``plan`` runs a student's cell more than ``to`` that isn't only definitions and constants."""
+        return any(self._is_own(i) and has_effects(self.cells[i].source) for i in set(plan.cells) - set(to.cells))
+
+    def _is_own(self, i: int) -> bool:
+        return self.cells[i].code and not self.is_given[i] and not self.is_stub[i]
+
+    def plan_from_the_top(self, wanted: Sequence[str], until: int) -> Plan:
+        """Return the plan that runs all the student's cells above cell ``until``, in the notebook's order.
+
+        Given cells run where the student's cells need them and the grader doesn't provide what they compute.
+        """
+        self._start(until)
+        for i in range(until):
+            if self._is_own(i) and not self.names[i].error:
+                self._include(i)
+        for name in wanted:
+            self._require(name, until)
+        return Plan(tuple(i for i in sorted(self._needed) if i < until), tuple(sorted(self._provided)), ())
+
+    def _start(self, until: int | None, redefined: bool = True) -> None:
+        self.until, self._redefined = self.last if until is None else until, redefined
         self._needed: set[int] = set()
         self._edges: dict[int, set[int]] = {}
         self._provided: set[str] = set()
         self._mine: dict[int, bool] = {}
+
+    def plan(self, task: str, wanted: Sequence[str], until: int | None = None, redefined: bool = True) -> Plan:
+        """Return the plan for the values that the wanted names have before cell ``until`` (by default the end).
+
+        Args:
+            redefined: whether cells that redefine a builtin run for its sake.
+        """
+        self._start(until, redefined)
         missing = tuple(name for name in wanted if not self._require(name, self.until))
         broken = tuple(
             (i, names.error) for i, names in enumerate(self.names) if names.error and self._claims(i, task, missing)
@@ -100,6 +138,8 @@ class Submission:
         Returns:
             Whether there are such cells or the grader provides the name.
         """
+        if name in BUILTINS and not self._redefined:
+            return False
         user = before if used_by is None else used_by
         binders = self._binders(name, before)
         if binders:

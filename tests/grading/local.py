@@ -17,7 +17,7 @@ from grading.submissions.cell_names import without_magics
 
 
 class Sessions:
-    """A substitute for :class:`grading.judging.submission.Sandboxes`."""
+    """A substitute for :class:`grading.judging.sandboxes.Sandboxes`."""
 
     cpu_seconds = 0.0
 
@@ -32,7 +32,7 @@ class Sessions:
         pass
 
     @contextlib.contextmanager
-    def task(self) -> Iterator[_Session]:
+    def task(self, until: float = 0.0, hidden: bool = False) -> Iterator[_Session]:
         grad = torch.is_grad_enabled()
         with torch.random.fork_rng(), mock.patch.dict(os.environ, self.settings), worker._on_the_cpu():
             worker._seed()

@@ -14,6 +14,7 @@ from grading.__main__ import main
 from grading.release import handout
 from grading.release.build import build_solution, build_student, leaks
 from grading.sandbox import isolation
+from grading.selfcheck import _still_open
 from tests.submissions import books
 
 
@@ -60,6 +61,26 @@ def test_the_self_check_says_which_tasks_run_and_no_marks(tmp_path, capsys):
         and "2.4: its cells don't run: ZeroDivisionError" in said
     )
     assert "point" not in said and "right" not in said
+
+
+def test_the_self_check_names_the_functions_that_are_still_open(tmp_path, capsys):
+    stubs = {task: books.stub(task) for task in ("1.2", "2.1")}
+    hooks, generate = books.solutions()["1.2"].split("\n\n\ndef generate_with_steering")
+    half = hooks + "\n\n\ndef generate_with_steering" + stubs["1.2"].split("def generate_with_steering")[1]
+    assert "NotDone" in half and generate
+    path = books.put(tmp_path, books.book(books.FIRST, {"1.2": half}, solved=False), "mine")
+    assert main(["check", str(path)]) == 0
+    assert "but generate_with_steering isn't done" in capsys.readouterr().out
+    assert _still_open([stubs["2.1"]]) == ["SAE.encode", "SAE.decode", "SAE.forward"]
+    assert _still_open([stubs["1.2"], hooks]) == ["generate_with_steering"]
+    assert _still_open([books.solutions()["2.1"], "%time x = ("]) == []
+
+
+def test_the_self_check_runs_all_cells_if_those_of_the_task_fail(tmp_path, capsys):
+    answer = "TABLE = {}\nfill = TABLE.update\n# %%\nfill(size=3)\n# %%\nsae_loss = TABLE['size']"
+    path = books.put(tmp_path, books.book(books.SECOND, {"2.2": answer}, solved=False), "mine")
+    assert main(["check", str(path)]) == 0
+    assert "2.2: runs" in capsys.readouterr().out
 
 
 def test_the_handout_holds_only_the_grader_modules_that_the_self_check_imports():
