@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from grading.marks import STOPPED
 from grading.paths import GIVEN, ROOT
-from grading.sandbox.isolation import Limits, Place, available
+from grading.sandbox.isolation import Limits, Place, SandboxError, available
 from grading.sandbox.session import Broken, Session
 from grading.submissions.cell_names import BUILTINS, names_of
 from grading.submissions.notebook import Cell, Unreadable, read_notebook
@@ -39,7 +39,7 @@ def _check(options: argparse.Namespace) -> int:
     with TemporaryDirectory() as folder:
         given = options.given
         # The instructors' repository has no unedited notebooks, so they are built from the masters.
-        if given == GIVEN and not given.is_dir():
+        if given == GIVEN and not given.is_dir() and (ROOT / "solutions").is_dir():
             given = Path(folder)
             command = [sys.executable, "-m", "grading.release.build", "--students-only", "--notebooks", str(given)]
             subprocess.run(command, cwd=ROOT, check=True)
@@ -50,7 +50,11 @@ def _check(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    return max(_check_one(path, originals) for path in options.notebooks)
+    try:
+        return max(_check_one(path, originals) for path in options.notebooks)
+    except SandboxError as error:
+        print(f"check: {error}", file=sys.stderr)
+        return 1
 
 
 def _check_one(path: Path, originals: dict[str, list[Cell]]) -> int:

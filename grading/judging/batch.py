@@ -26,7 +26,8 @@ from grading.judging import submission as grading
 from grading.judging.reference import Facts, facts
 from grading.marks import Marks
 from grading.paths import ROOT
-from grading.sandbox.isolation import Limits, Place
+from grading.sandbox.isolation import Limits, Place, SandboxError
+from grading.sandbox.session import Broken, Session
 from grading.submissions.collect import Handed
 from helpers.files import write_text
 
@@ -62,11 +63,19 @@ def prepare(masters: Path, place: Place, limits: Limits, say=print) -> tuple[Job
     """Return the job for the workers, the course and the facts. Runs the solutions if they aren't cached.
 
     Raises:
+        ReleaseError: there are no masters.
         FactsError: the solutions don't run on this model and text.
+        SandboxError: the sandbox doesn't start.
     """
+    course = read_course(masters)
+    try:  # an error here would be no student's
+        Session(place, limits).close()
+    except Broken as broken:
+        why = f"it needs more than {limits.seconds:g} seconds. Raise --limit-seconds."
+        raise SandboxError(f"The sandbox can't be started: {why}") from broken
     known = facts(masters, place, say)
     place = Place(**{**asdict(place), "files": tuple(known.bundle(name) for name in known.record["bundles"])})
-    return Job(str(masters), str(known.folder), place, limits), read_course(masters), known
+    return Job(str(masters), str(known.folder), place, limits), course, known
 
 
 def grade_all(job: Job, handed: Sequence[Handed], results: Path, jobs: int = 1, dask: str = "") -> list[Marks]:

@@ -48,10 +48,12 @@ class FactsError(RuntimeError):
 
 
 def load_hidden_tests(masters: Path) -> ModuleType:
-    """Import and return the package ``hidden_tests`` from the masters' folder."""
+    """Import and return the package ``hidden_tests`` from the masters' folder; raise :class:`FactsError` without it."""
     folder = (masters / "hidden_tests").resolve()
     name = f"hidden_tests_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     init = folder / "__init__.py"
+    if not init.is_file():
+        raise FactsError(f"There are no hidden tests in {folder}. Pass a course's folder solutions with --masters.")
     spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -138,9 +140,10 @@ def facts(masters: Path, place: Place, say: Callable[[str], None] = print, cache
         cache: the folder for cached runs, by default in the user's cache folder. The newest three are kept.
 
     Raises:
-        FactsError: the solutions don't run.
+        FactsError: the solutions don't run, or there are no hidden tests.
     """
     cache = cache or default_cache()
+    load_hidden_tests(masters)
     folder = cache / reference_key(masters, place)
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / ".lock"):

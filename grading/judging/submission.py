@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from grading.course import Course, Notebook
-from grading.judging.attempts import Answer, judge, judge_from_the_top, mark
+from grading.judging.answers import Answer, judge, judge_from_the_top, mark
 from grading.judging.books import Book, choose_books
 from grading.judging.reference import Facts
 from grading.judging.sandboxes import Sandboxes

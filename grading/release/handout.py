@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from grading.paths import ROOT
+from grading.release.masters import ReleaseError
+from helpers.files import replacing
 
 FILES = (
     "README.md", "LICENSE", "Makefile", "environment.yml", "requirements.txt", "requirements-model.txt",
@@ -25,13 +28,24 @@ _STAMP = (2020, 1, 1, 0, 0, 0)  # fixed, so that the same files always give the 
 
 
 def contents(root: Path = ROOT) -> dict[Path, Path]:
-    """Return the handout's files: their path in the archive -> their path in the repository, both relative."""
+    """Return the handout's files: their path in the archive -> their path in the repository, both relative.
+
+    Raises:
+        ReleaseError: the folder isn't a course, or a part of it is missing.
+    """
     found = {Path(name): Path(name) for name in FILES}
     found |= {path: path for path in (Path("grading") / f"{name}.py" for name in SELF_CHECK)}
     for folder in FOLDERS:
         found |= {path: path for path in _visible(root, folder)}
     # Students edit notebooks/, so the self-check needs an unedited copy.
     found |= {Path("grading/given") / path.name: path for path in found.values() if path.match("notebooks/*.ipynb")}
+    missing = [source.as_posix() for source in found.values() if not (root / source).is_file()]
+    missing += [] if any(path.match("notebooks/*.ipynb") for path in found.values()) else ["notebooks/*.ipynb"]
+    if missing:
+        raise ReleaseError(
+            f"{root} lacks {', '.join(missing[:3])}{' and more' * (len(missing) > 3)}: the handout is built from a "
+            "clone of the course's repository, so run the command in its folder."
+        )
     return found
 
 
@@ -45,8 +59,7 @@ def _visible(root: Path, folder: str) -> Iterator[Path]:
 def write_handout(out: Path, root: Path = ROOT) -> int:
     """Write the archive and return the number of files in it."""
     files = contents(root)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for target, source in files.items():
             entry = zipfile.ZipInfo(f"homework/{target.as_posix()}", _STAMP)
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -69,5 +82,9 @@ def add_command(commands) -> None:
 
 
 def _write(options: argparse.Namespace) -> int:
-    print(f"{write_handout(options.out)} files in {options.out}")
+    try:
+        print(f"{write_handout(options.out)} files in {options.out}")
+    except ReleaseError as error:
+        print(f"handout: {error}", file=sys.stderr)
+        return 1
     return 0

@@ -22,6 +22,9 @@ from grading.paths import ROOT
 from grading.sandbox import worker
 
 GIB = 1 << 30
+# pip's record lies next to an installed package. There ROOT is site-packages, which also holds what helpers import.
+INSTALLED = any(ROOT.glob("mechinterp_homework-*.dist-info"))
+HIDDEN = ROOT / "grading" if INSTALLED else ROOT
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def _files(place: Place) -> list[str]:
     course = [
         sys.prefix,
         sys.base_prefix,
+        *([str(ROOT)] if INSTALLED else []),
         str(ROOT / "helpers"),
         worker.__file__,
         *place.files,
@@ -123,11 +127,15 @@ def _files(place: Place) -> list[str]:
     if "gpt2" in place.model or "wikitext" in place.text:
         course.append(constants.HF_HUB_CACHE)
     arguments = [*_links(), *(part for path in system for part in ("--ro-bind-try", path, path))]
-    arguments += ["--tmpfs", str(ROOT)]  # hides the rest of the course if it lies below a mounted folder
-    for path in dict.fromkeys(os.path.abspath(path) for path in course):
-        if path not in system:
+    paths = [path for path in dict.fromkeys(os.path.abspath(path) for path in course) if path not in system]
+    around = [path for path in paths if HIDDEN.is_relative_to(Path(path).resolve())]
+    for path in around:
+        arguments += ["--ro-bind-try", path, path]
+    arguments += ["--tmpfs", str(HIDDEN)]  # hides the grader and the course if they lie below a mounted folder
+    for path in paths:
+        if path not in around:
             arguments += ["--ro-bind-try", path, path]
-    return [*arguments, "--remount-ro", str(ROOT), "--remount-ro", "/"]
+    return [*arguments, "--remount-ro", str(HIDDEN), "--remount-ro", "/"]
 
 
 def _links() -> list[str]:

@@ -35,6 +35,10 @@ class Session:
     """A sandbox and the pipes to its worker, as a context manager.
 
     All methods but ``close`` raise :class:`Broken` if the worker is gone. By then everything in the sandbox is killed.
+
+    Raises:
+        SandboxError: the sandbox or its worker doesn't start; no student's code has run then.
+        Broken: there was no time left to start it.
     """
 
     def __init__(self, place: Place, limits: Limits, until: float | None = None) -> None:
@@ -43,16 +47,32 @@ class Session:
         self._folder = tempfile.TemporaryDirectory(prefix="grade-") if not place.sandboxed else None
         command, environment = isolation.command(place, limits, self._folder.name if self._folder else None)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
             cwd=self._folder.name if self._folder else "/", start_new_session=True, bufsize=0,
         )  # fmt: skip
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin and self._process.stdout and self._process.stderr
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         os.set_blocking(self._stdin.fileno(), False)
         self.cpu_seconds = 0.0
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
-        self._wait_for("ready", self.until)
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        """Wait for the worker. The error output is closed before any student's code runs."""
+        assert self._process.stderr
+        with self._process.stderr as errors:
+            os.set_blocking(errors.fileno(), False)
+            try:
+                self._wait_for("ready", self.until)
+            except Broken as broken:
+                said = (errors.read() or b"").decode("utf-8", "replace").strip()
+                self.close()
+                if broken.reason == "time":
+                    raise
+                why = {"memory": "memory limit is too low", "processes": "process limit is too low"}.get(broken.reason)
+                why = f"the {why}" if why else said.splitlines()[-1] if said else "it ended without a message"
+                raise isolation.SandboxError(f"The sandbox can't be started: {why}.") from None
 
     def __enter__(self) -> Session:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -155,3 +156,48 @@ def test_without_a_sandbox_nothing_runs(monkeypatch, capsys, tmp_path):
     assert main(["grade", str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert "bubblewrap isn't installed" in said and "--no-sandbox" in said
+
+
+@pytest.mark.skipif(not isolation.available(), reason="bubblewrap isn't installed or may not create namespaces")
+@pytest.mark.parametrize("command", ["grade", "check"])
+def test_a_sandbox_that_doesnt_start_stops_the_command(command, monkeypatch, capsys, tmp_path):
+    """An error of the grader's own set-up is no student's 0."""
+    monkeypatch.setattr(isolation, "command", lambda *a: ([sys.executable, "-c", "import no_such_module"], {}))
+    path = books.put(tmp_path, books.book(books.SECOND, {"2.2": "sae_loss = 1"}, solved=False), "mine")
+    assert main([command, str(path if command == "check" else tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(
+        f"{command}: The sandbox can't be started: ModuleNotFoundError: No module named 'no_such"
+    )
+    assert "2.2" not in said.out
+
+
+def test_away_from_a_course_each_command_says_what_to_do(tmp_path):
+    """As installed by pip: the packages alone, run in an empty folder."""
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    for package in ("helpers", "grading"):
+        shutil.copytree(books.ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__", "given"))
+    empty.mkdir()
+    path = books.put(tmp_path, books.book(books.FIRST, solved=False), "mine")
+    advice = {
+        "handout": "run the command in its folder",
+        f"grade {tmp_path} --no-sandbox": "Pass the masters' folder with --masters",
+        f"check {path}": "Pass the folder of the unedited notebooks with --given",
+    }
+    for command, said in advice.items():
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "grading", *command.split()],
+            cwd=empty,
+            env={**os.environ, "PYTHONPATH": str(site)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+        assert done.stderr.startswith(command.split()[0]) and said in done.stderr
+    assert not list(empty.iterdir())
+
+
+def test_a_folder_without_hidden_tests_isnt_a_course(tmp_path, capsys):
+    shutil.copy(books.MASTERS / f"{books.FIRST}.py", tmp_path)
+    assert main(["grade", str(tmp_path), "--masters", str(tmp_path), "--no-sandbox"]) == 1
+    assert "There are no hidden tests in" in capsys.readouterr().err

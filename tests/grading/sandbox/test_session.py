@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import sys
+
 import pytest
 import torch
 
-from grading.sandbox.isolation import Limits, Place, available
+from grading.sandbox import isolation, worker
+from grading.sandbox.isolation import Limits, Place, SandboxError, available
 from grading.sandbox.session import Broken, Session
 from tests.submissions import books
 
@@ -117,6 +123,46 @@ def test_code_that_exceeds_a_limit_is_stopped_with_the_reason(source, reason):
         with pytest.raises(Broken) as caught:
             found.cell(source)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (["bwrap", "--nonsense"], "bwrap: Unknown option --nonsense"),
+        (["bwrap", "--bind", "/nowhere", "/nowhere", "true"], "bwrap: Can't find source path /nowhere"),
+        ([sys.executable, "-c", "raise ImportError('no torch here')"], "ImportError: no torch here"),
+        (["true"], "it ended without a message"),
+    ],
+)
+def test_a_sandbox_that_cant_be_started_is_an_error_of_the_grader_that_says_why(run, why, monkeypatch):
+    monkeypatch.setattr(isolation, "command", lambda *arguments: (run, dict(os.environ)))
+    with pytest.raises(SandboxError, match=re.escape(why)):
+        Session(Place("none", "written", "quick", 1), Limits())
+
+
+def test_a_limit_that_is_too_low_for_the_sandbox_itself_is_an_error_of_the_grader():
+    with pytest.raises(SandboxError, match="memory limit is too low"):
+        Session(Place("none", "written", "quick", 1), Limits(memory_gib=0.01))
+
+
+def test_the_sandbox_works_from_site_packages_and_hides_the_grader_there(tmp_path, monkeypatch):
+    """As installed by pip: helpers and grading lie below this Python's prefix, among what helpers import."""
+    site = tmp_path / "lib" / "site-packages"
+    for package in ("helpers", "grading"):
+        shutil.copytree(books.ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(isolation, "ROOT", site)
+    monkeypatch.setattr(isolation, "INSTALLED", True)
+    monkeypatch.setattr(isolation, "HIDDEN", site / "grading")
+    monkeypatch.setattr(worker, "__file__", str(site / "grading" / "sandbox" / "worker.py"))
+    # What helpers import lies elsewhere in this test.
+    place = Place("none", "written", "quick", 1, files=(sys.prefix,))
+    monkeypatch.setattr(isolation.sys, "prefix", str(tmp_path))
+    with Session(place, Limits()) as found:
+        found.begin()
+        seen = found.cell(
+            f"import os, helpers\nraise KeyError(os.listdir({str(site / 'grading')!r}), helpers.__file__)"
+        )
+    assert seen["message"] == f"(['sandbox'], '{site}/helpers/__init__.py')"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

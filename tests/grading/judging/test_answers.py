@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from grading.judging import attempts, submission
+from grading.judging import answers, submission
 from grading.judging.sandboxes import Sandboxes
 from grading.sandbox.isolation import Limits, available
 from grading.sandbox.session import Broken
@@ -87,7 +87,7 @@ def test_a_wrong_answer_stays_wrong_from_the_top(effect, graded):
     wrong = changed("2.2", (LOSS, "(x - x_hat).abs().sum(-1).mean()"))
     mark = graded(_loss_book([effect, wrong]))["2.2"]
     assert mark.outcome in ("wrong", "partly right") and mark.points < mark.most and mark.says
-    assert mark.note != attempts.FROM_THE_TOP
+    assert mark.note != answers.FROM_THE_TOP
 
 
 def test_only_a_cell_with_effects_makes_the_notebook_run_again(facts, course, tmp_path, graded):
