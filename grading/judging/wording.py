@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 
 from grading.submissions.slicing import Submission
 
@@ -23,7 +24,8 @@ def in_words(error, submission: Submission, wanted: tuple[str, ...] | None = Non
         else "an error"
     )
     if error.get("type") == "NotDone":
-        return "it isn't done yet"
+        named = re.search(r"\bin ((?:\w+\.)*(\w+)), replace", str(message))
+        return f"{named[1] if named and any(named[2] in source for source in sources) else 'it'} isn't done yet"
     if wanted and kind == "KeyError" and isinstance(message, str) and message.strip("'\"") in wanted:
         return f"there is no {message}: the cell that defines it is missing, or stopped before defining it"
     known = isinstance(text, str) and len(text) > 3 and any(text in source for source in sources)

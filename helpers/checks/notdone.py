@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 
 class NotDone(NotImplementedError):
     """A placeholder for a student's solution that says which task is still open.
@@ -17,7 +19,20 @@ class NotDone(NotImplementedError):
         self.task = task
 
     def __str__(self) -> str:
-        return f'Task {self.task} is not done yet: replace the line raise NotDone("{self.task}") with your solution.'
+        line = f'raise NotDone("{self.task}")'
+        return f"Task {self.task} is not done yet: {self._place()}replace the line {line} with your solution."
+
+    def _place(self) -> str:
+        """Return where this was raised: "in SAE.encode, ", or "in line 6 of its cell, " outside functions.
+
+        A task may have several such lines. Return "" if this wasn't raised.
+        """
+        *_, last = (None, *traceback.walk_tb(self.__traceback__))
+        if last is None:
+            return ""
+        frame, line = last
+        name = frame.f_code.co_qualname.rpartition("<locals>.")[2]
+        return f"in line {line} of its cell, " if name == "<module>" else f"in {name}, "
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows instead of a traceback."""

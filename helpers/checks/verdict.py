@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from helpers.checks.notdone import NotDone
+from helpers.checks.staleness import warn_if_stale
 from helpers.report import report
 
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -49,13 +50,17 @@ class CheckFailed(AssertionError):
 def public_check(task: str) -> Callable:
     """Make a function that raises :class:`CheckFailed` into the public check of ``task``.
 
-    The check reports and prints the outcome. It restores the random states and grad mode.
+    The check reports and prints the outcome. It restores the random states and grad mode. It warns if an answer is
+    older than its cell.
     :class:`NotDone` passes through.
     """
 
     def decorate(check: Callable) -> Callable:
+        names = list(inspect.signature(check).parameters)
+
         @functools.wraps(check)
         def checked(*args, **kwargs) -> None:
+            warn_if_stale(task, dict(zip(names, args, strict=False)) | kwargs)
             try:
                 with _state_restored():
                     check(*args, **kwargs)

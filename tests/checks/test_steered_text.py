@@ -242,8 +242,16 @@ def test_open_tasks_and_errors(complaint):
     def crashes(model, prompt, vectors, coefficient, layers=None, max_new_tokens=20):
         return model.generate_steered(prompt)
 
-    for pair in ((stub, loop), (make, stub)):
-        with pytest.raises(NotDone):
+    def other_stub(*args, **kwargs):
+        raise NotDone("1.2")
+
+    for pair, name in (
+        ((stub, loop), "stub"),
+        ((make, stub), "stub"),
+        ((stub, other_stub), "stub"),
+        ((make, other_stub), "other_stub"),
+    ):
+        with pytest.raises(NotDone, match=f"in {name}, replace"):
             task_1_2(*pair)
     assert "`return model.generate_steered(prompt)`" in complaint(task_1_2, make, crashes)
     assert "pass the function itself" in complaint(task_1_2, make, "a text")

@@ -82,6 +82,20 @@ def test_a_builtin_that_a_scratch_cell_redefined_doesnt_spoil_an_answer(graded):
     assert mark.points == mark.most, mark.note
 
 
+@pytest.mark.parametrize(
+    ("task", "function", "pairs"),
+    [
+        ("1.2", "generate_with_steering", [("tokens = model.to_tokens(prompt)", "raise NotDone('1.2')")]),
+        ("2.1", "SAE.decode", [("return h @ self.W_dec", "raise NotDone('2.1')\n        return h @ self.W_dec")]),
+        ("2.1", "SAE.forward", [("h = self.encode(x)", "raise NotDone('2.1')")]),
+    ],
+)
+def test_the_feedback_names_the_function_that_isnt_done(task, function, pairs, graded):
+    source = changed(task, *pairs)
+    mark = graded(books.book(books.name_of(task), {task: source}, solved=False))[task]
+    assert mark.points < mark.most and f"{function} isn't done yet" in [each.wrong for each in mark.tried]
+
+
 @pytest.mark.parametrize("effect", ["print(1)", "def f(): pass", "torch.manual_seed(3)", "while True: raise KeyError"])
 def test_a_wrong_answer_stays_wrong_from_the_top(effect, graded):
     wrong = changed("2.2", (LOSS, "(x - x_hat).abs().sum(-1).mean()"))
