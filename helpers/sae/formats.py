@@ -50,27 +50,38 @@ def read(path: Path) -> Stored:
             return _sparsify(path, _config(path), _tensors(path / SPARSIFY))
         for name in (WEIGHTS, CONFIG):
             if not (path / name).is_file():
-                raise SAEError(f"{str(path)!r} has no {name}: point to a folder that sae.save or SAELens wrote.")
+                raise SAEError(
+                    f"{str(path)!r} has no {name}: point to a folder that sae.save, SAELens or sparsify wrote, or to "
+                    f"Gemma Scope's {GEMMA_SCOPE}."
+                )
         return _saelens(path, _config(path), _tensors(path / WEIGHTS))
+    except SAEError:
+        raise
     except KeyError as error:
         raise SAEError(f"The weights in {str(path)!r} are broken ({error} is missing): download them again.") from error
+    except (RuntimeError, IndexError, ValueError) as error:  # shapes that don't fit together
+        raise SAEError(f"The weights in {str(path)!r} are broken ({error}): save or download them again.") from error
 
 
-def _config(folder: Path) -> dict:
+def _config(folder: Path, name: str = CONFIG) -> dict:
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / name).read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("it isn't a JSON object")
     except (ValueError, OSError) as error:
-        raise SAEError(f"{CONFIG} in {str(folder)!r} is broken ({error}): save or download it again.") from error
+        raise SAEError(f"{name} in {str(folder)!r} is broken ({error}): save or download it again.") from error
     return config
 
 
 def _tensors(path: Path) -> Weights:
     try:
-        return {name: value.float() for name, value in load_file(path).items()}
+        tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise SAEError(f"The weights in {str(path)!r} are broken ({error}): save or download them again.") from error
+    for name, value in tensors.items():
+        if not value.is_floating_point():
+            raise SAEError(f"{name} in {str(path)!r} is {value.dtype}: only floating-point weights can be loaded.")
+    return {name: value.float() for name, value in tensors.items()}
 
 
 def _saelens(folder: Path, config: dict, weights: Weights) -> Stored:
@@ -87,10 +98,13 @@ def _saelens(folder: Path, config: dict, weights: Weights) -> Stored:
     architecture = config.get("architecture", "standard")  # without the field: before version 3.5
     if architecture not in ARCHITECTURES:
         raise SAEError(f"{str(folder)!r} holds a {architecture!r} SAE; {_listed(ARCHITECTURES)} can be loaded.")
-    activation = config.get("activation_fn_str", config.get("activation_fn")) or "relu"
+    activations = [config[name] for name in ("activation_fn_str", "activation_fn") if config.get(name)]
+    refuse.unless(activations in ([], activations[:1], 2 * activations[:1]), "activation_fn", activations)
+    activation = activations[0] if activations else "relu"
     given = config.get("activation_fn_kwargs") or {}
-    k = config.get("k", given.get("k"))
-    if architecture == "topk" and "activation_fn_str" not in config and "activation_fn" not in config:
+    ks = [k for k in (config.get("k"), given.get("k")) if k is not None]
+    refuse.unless(ks in ([], ks[:1], 2 * ks[:1]), "k", ks)
+    if architecture == "topk" and not activations:
         activation = "topk"
     refuse.unless(activation in ("relu", "topk") and not given.keys() - {"k"}, "activation_fn", (activation, given))
     if activation == "topk":
@@ -104,14 +118,12 @@ def _saelens(folder: Path, config: dict, weights: Weights) -> Stored:
     if config.get("rescale_acts_by_decoder_norm"):
         norms = weights["W_dec"].norm(dim=-1)
         weights |= {name: weights[name] * norms for name in ("W_enc", "b_enc")}
-        weights["W_dec"] = weights["W_dec"] / norms[:, None]
+        weights["W_dec"] = weights["W_dec"] / norms.clamp(min=1e-8)[:, None]  # a row of 0 stays one
     if config.get("apply_b_dec_to_input") is False:
         _fold_input_bias(weights)
-    for name, size in (("d_in", weights["W_enc"].shape[0]), ("d_sae", weights["W_enc"].shape[-1])):
-        refuse.unless(config.get(name, size) == size, name, config.get(name))
-    if architecture == "topk" and not isinstance(k, int):
-        raise SAEError(f"{CONFIG} in {str(folder)!r} names no k for its TopK: add it, or download the file again.")
-    return _checked(folder, architecture, weights, k or 0)
+    _check_sizes(folder, weights, {name: config.get(name) for name in ("d_in", "d_sae")})
+    k = _whole_k(folder, weights, ks[0] if ks else None) if architecture == "topk" else 0
+    return _checked(folder, architecture, weights, k)
 
 
 def _sparsify(folder: Path, config: dict, weights: Weights) -> Stored:
@@ -120,18 +132,38 @@ def _sparsify(folder: Path, config: dict, weights: Weights) -> Stored:
     refuse.unless(config.get("activation", "topk") == "topk", "activation", config.get("activation"))
     for name in ("transcode", "skip_connection", "signed"):
         refuse.unless(not config.get(name), name, True)
-    if not isinstance(config.get("k"), int):
-        raise SAEError(f"{CONFIG} in {str(folder)!r} names no k: add it, or download the file again.")
+    if "transcode" not in config:
+        _refuse_early_transcoder(refuse, folder, config)
     weights["W_enc"], weights["b_enc"] = weights.pop("encoder.weight").T, weights.pop("encoder.bias")
-    return _checked(folder, "topk", weights, config["k"])
+    _check_sizes(folder, weights, {"d_in": config.get("d_in"), "num_latents": config.get("num_latents") or None})
+    return _checked(folder, "topk", weights, _whole_k(folder, weights, config.get("k")))
+
+
+def _refuse_early_transcoder(refuse: _Refusal, folder: Path, config: dict) -> None:
+    """Look into the training run's config.json, which alone marked transcoders from November 2024 to February 2025."""
+    runs = [parent for parent in folder.absolute().parents[:2] if (parent / "config.json").is_file()]
+    marks = [_config(parent, "config.json").get("transcode") for parent in runs]
+    refuse.unless(True not in marks, "transcode", True)
+    if False not in marks and "skip_connection" in config:  # a setting of November 2024
+        raise SAEError(
+            f"{CONFIG} in {str(folder)!r} doesn't say whether this is an SAE or a transcoder. Download the config.json "
+            f'of the training run into {str(folder.absolute().parent)!r}, or add "transcode": false if it is an SAE.'
+        )
 
 
 def _gemma_scope(path: Path) -> Stored:
-    """Read a JumpReLU SAE of Gemma Scope (Lieberum et al. 2024), which doesn't subtract b_dec from its input."""
+    """Read a JumpReLU SAE of Gemma Scope (Lieberum et al. 2024), which doesn't subtract b_dec from its input.
+
+    Only the path tells it from an SAE of embeddings or a transcoder. Links aren't followed: in Hugging Face's cache,
+    they lead to a path without names.
+    """
+    path = path.absolute()
     if "embedding" in path.parts:
         raise SAEError(f"{str(path)!r} is of embeddings, which Gemma Scope scales: only other layers can be loaded.")
-    if any("transcoder" in part for part in path.parts):  # its file looks like an SAE's
-        raise SAEError(f"{str(path)!r} is a transcoder: only SAEs can be loaded.")
+    if any("transcoder" in part for part in path.parts):
+        raise SAEError(
+            f"{str(path)!r} is a transcoder: only SAEs can be loaded. Move an SAE to a path without the word."
+        )
     try:
         with np.load(path) as file:
             weights = {name: torch.from_numpy(np.asarray(file[name], dtype=np.float32)) for name in file}
@@ -165,7 +197,41 @@ def _checked(path: Path, architecture: str, weights: Weights, k: int) -> Stored:
             f"The weights in {str(path)!r} are broken or of another kind: a {architecture} SAE has "
             f"{_listed(sorted(names))}, these have {_listed(sorted(weights))}."
         )
+    refuse_unless_sound(weights, str(path))
     return Stored(architecture, weights, k)
+
+
+def refuse_unless_sound(weights: Weights, where: str) -> None:
+    """Refuse shapes that don't fit together, NaN and infinity. A latent with an infinite threshold is never active."""
+    d_sae, d_in = weights["W_dec"].shape if weights["W_dec"].ndim == 2 else (0, 0)
+    shapes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+    for name, value in weights.items():
+        if value.shape != shapes.get(name, (d_sae,)):
+            raise SAEError(
+                f"The weights in {where!r} are broken: {name} is {list(value.shape)}. W_enc must be [d_in d_sae], "
+                "W_dec [d_sae d_in], b_dec [d_in], and the others [d_sae]."
+            )
+        if value.isnan().any() or (name != "threshold" and value.isinf().any()):
+            raise SAEError(f"{name} in {where!r} has NaN or infinite numbers: train it or download it again.")
+
+
+def _check_sizes(folder: Path, weights: Weights, sizes: dict) -> None:
+    """Compare the configuration's width of the activations and number of latents, if given, with the weights."""
+    for (name, size), actual in zip(sizes.items(), weights["W_enc"].shape, strict=True):
+        if size not in (None, actual):
+            shape = list(weights["W_enc"].shape)
+            raise SAEError(
+                f"{CONFIG} in {str(folder)!r} says {name}={size!r}, but W_enc is {shape}: download it again."
+            )
+
+
+def _whole_k(folder: Path, weights: Weights, k) -> int:
+    d_sae = weights["W_enc"].shape[-1]
+    if type(k) is not int or not 1 <= k <= d_sae:
+        raise SAEError(
+            f"{CONFIG} in {str(folder)!r} names no k from 1 to {d_sae}, but {k!r}: correct it, or download it again."
+        )
+    return k
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def topk(values, k):
 
 
 def saelens(folder, w, **config):
+    folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in w.items()}, folder / "sae_weights.safetensors")
     (folder / "cfg.json").write_text(json.dumps({"d_in": D_IN, "d_sae": D_SAE, "dtype": "float32"} | config))
     return folder
@@ -44,10 +45,11 @@ def saelens(folder, w, **config):
 
 def expect(folder, latents, w, factor=1.0):
     """Compare the loaded SAE with an independent formula; also after it was saved and loaded again."""
+    x_hat = (latents * factor) @ w["W_dec"] + w["b_dec"]
     for _ in range(2):
         loaded = sae.load(folder)
-        assert torch.allclose(loaded.encode(X), latents, atol=1e-5)
-        assert torch.allclose(loaded(X)[0], (latents * factor) @ w["W_dec"] + w["b_dec"], atol=1e-4)
+        assert (loaded.encode(X) - latents).abs().max() <= 1e-6 * latents.abs().max()
+        assert (loaded(X)[0] - x_hat).abs().max() <= 1e-6 * x_hat.abs().max()
         folder = sae.save(loaded, folder.parent / "again")
 
 
@@ -127,6 +129,7 @@ def test_weights_of_another_dtype_are_read(tmp_path, dtype):
 
 
 def sparsify(folder, w, **config):
+    folder.mkdir(parents=True, exist_ok=True)
     names = {"encoder.weight": w["W_enc"].T, "encoder.bias": w["b_enc"], "W_dec": w["W_dec"], "b_dec": w["b_dec"]}
     save_file({name: value.contiguous() for name, value in names.items()}, folder / "sae.safetensors")
     (folder / "cfg.json").write_text(json.dumps({"d_in": D_IN, "k": 4, "expansion_factor": 32} | config))
@@ -172,7 +175,10 @@ REFUSED = {
     "'matryoshka_batchtopk' SAE": {"architecture": "matryoshka_batchtopk", "k": 4},
     "'abs_topk' SAE": {"architecture": "abs_topk", "k": 4},
     "'skip_transcoder' SAE": {"architecture": "skip_transcoder"},
+    "d_in=7": {"architecture": "standard", "d_in": 7},
     "d_sae=21": {"architecture": "standard", "d_sae": 21},
+    "activation_fn=['relu', 'topk']": BY_KWARGS | {"activation_fn_str": "relu", "activation_fn": "topk"},
+    "k=[3, 4]": {"architecture": "topk", "k": 3} | BY_KWARGS,
     "have W_dec, W_enc, b_dec and b_enc": {"architecture": "gated"},
 }  # fmt: skip
 
@@ -184,6 +190,14 @@ def test_what_computes_something_else_is_refused_by_name(tmp_path, reason):
     assert reason in str(error.value)
 
 
+@pytest.mark.parametrize("k", [0, D_SAE + 1, 4.0, True, "4", [4]])
+def test_a_k_that_is_no_number_of_latents_is_refused(tmp_path, k):
+    for folder in (saelens(tmp_path, weights(), architecture="topk", k=k), sparsify(tmp_path, weights(), k=k)):
+        with pytest.raises(SAEError) as error:
+            sae.load(folder)
+        assert f"names no k from 1 to {D_SAE}, but {k!r}" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
@@ -192,6 +206,8 @@ def test_what_computes_something_else_is_refused_by_name(tmp_path, reason):
         ({"skip_connection": True}, "skip_connection=True"),
         ({"signed": True}, "signed=True"),
         ({"k": None}, "names no k"),
+        ({"d_in": 7}, "d_in=7"),
+        ({"num_latents": 21}, "num_latents=21"),
     ],
 )
 def test_what_sparsify_computes_otherwise_is_refused_by_name(tmp_path, config, reason):
