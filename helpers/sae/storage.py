@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from helpers.sae.base import Architecture, SAEError
 from helpers.sae.batch_topk import BatchTopK
-from helpers.sae.formats import CONFIG, GATED_NAMES, NAMES, WEIGHTS, Stored, Weights, read
+from helpers.sae.equivalence import in_full_precision, outputs, random_rows, same_latents, same_rows
+from helpers.sae.formats import CONFIG, GATED_NAMES, NAMES, WEIGHTS, Stored, Weights, read, refuse_unless_sound
 from helpers.sae.gated import Gated
 from helpers.sae.jumprelu import JumpReLU
 from helpers.sae.topk import TopK
 
 SETTINGS = {"dtype": "float32", "device": "cpu", "normalize_activations": "none", "reshape_activations": "none"}
-SCALES = (0.1, 1.0, 10.0, 100.0)  # of the rows on which a module is compared with what would be written
-MOST_DIFFERENT = 1e-4  # share of the latents
 
 
 def save(module: nn.Module, folder: str | Path, model_name: str = "", hook_name: str = "") -> Path:
@@ -31,7 +29,8 @@ def save(module: nn.Module, folder: str | Path, model_name: str = "", hook_name:
     has a ``threshold``, or ReLU, which SAELens calls "standard". It may subtract ``b_dec`` from its input or not.
 
     Raises:
-        SAEError: the module lacks the weights of an SAE, or computes something that the layout can't express.
+        SAEError: the module lacks the weights of an SAE, computes something that the layout can't express, or that
+            random rows don't tell apart.
     """
     stored, apply_b_dec = _matching(module)
     folder = Path(folder)
@@ -54,52 +53,65 @@ def save(module: nn.Module, folder: str | Path, model_name: str = "", hook_name:
 @torch.no_grad()
 def _matching(module) -> tuple[Stored, bool]:
     """Return what to write, and whether ``b_dec`` is subtracted from the input, so that it computes the same."""
-    names = GATED_NAMES if isinstance(module, Gated) else NAMES
-    missing = [name for name in names if not hasattr(module, name)]
-    if missing:
+    kind = type(module).__name__
+    weights = _weights(module)
+    x = random_rows(weights["b_dec"])
+    latents, x_hat = outputs(in_full_precision(module), x)
+    if not latents.any():
+        raise SAEError(f"{kind} has no active latent on random rows, so that what it computes can't be seen: train it.")
+    matches: list[tuple[Stored, bool]] = []
+    if same_rows(x_hat, latents @ weights["W_dec"] + weights["b_dec"]):
+        b_enc = weights["b_mag" if "b_mag" in weights else "b_enc"]
+        for stored in _candidates(module, weights):
+            with torch.random.fork_rng(devices=[]):  # new modules draw random weights
+                built = _build(stored).to(x)
+            for apply_b_dec in (True, False):
+                expected = built.encode(x if apply_b_dec else x + weights["b_dec"])
+                if same_latents(latents, expected, x, weights["W_enc"], b_enc):
+                    matches.append((stored, apply_b_dec))
+                    break
+    if {stored.architecture for stored, _ in matches} >= {"topk", "standard"} and (k := matches[0][0].k) < len(b_enc):
         raise SAEError(
-            f"{type(module).__name__} has no {', '.join(missing)}: only SAEs with {', '.join(names)} can be saved."
+            f"{kind} never has more than k={k} active latents on random rows, so that TopK and ReLU can't be told "
+            "apart: delete the attribute k if it isn't TopK, or choose a smaller k."
         )
-    weights = {name: getattr(module, name).detach() for name in names}
-    rows = torch.randn(32, weights["W_enc"].shape[0], generator=torch.Generator().manual_seed(0))
-    x = torch.cat([scale * rows for scale in SCALES]).to(weights["b_dec"]) + weights["b_dec"]
-    was_training = module.training
-    latents = module.eval().encode(x)
-    x_hat = module.decode(latents)
-    module.train(was_training)
-    for architecture in _candidates(module):
-        given = dict(weights)
-        if architecture == "jumprelu":
-            given["threshold"] = module.threshold.detach().expand(len(weights["b_enc"]))
-        stored = Stored(architecture, given, int(getattr(module, "k", 0)) if architecture == "topk" else 0)
-        for apply_b_dec in (True, False):
-            expected = _build(stored).to(x).encode(x if apply_b_dec else x + weights["b_dec"])
-            decodes = _same(x_hat, latents @ weights["W_dec"] + weights["b_dec"])
-            if decodes and _same(latents, expected):
-                return stored, apply_b_dec
+    if matches:
+        return matches[0]
     raise SAEError(
-        f"{type(module).__name__} computes neither ReLU, TopK (attribute k), JumpReLU (attribute threshold) nor Gated "
+        f"{kind} computes neither ReLU, TopK (attribute k), JumpReLU (attribute threshold) nor Gated "
         "latents of x W_enc + b_enc, or decodes otherwise than z W_dec + b_dec. SAELens' layout can't hold it: save "
         "its state_dict() with torch.save."
     )
 
 
-def _candidates(module) -> list[str]:
+def _weights(module) -> Weights:
+    """Return the weights in fp32 (fp64 stays), after a check of names and shapes."""
+    kind, names = type(module).__name__, GATED_NAMES if isinstance(module, Gated) else NAMES
+    missing = [name for name in names if not isinstance(getattr(module, name, None), Tensor)]
+    if missing:
+        raise SAEError(f"{kind} has no {', '.join(missing)}: only SAEs with {', '.join(names)} can be saved.")
+    weights = {name: getattr(module, name).detach() for name in names}
+    refuse_unless_sound(weights, kind)
+    return {name: value if value.dtype == torch.float64 else value.float() for name, value in weights.items()}
+
+
+def _candidates(module, weights: Weights) -> list[Stored]:
+    """Return what the module may be, by its class and attributes."""
+    d_sae = len(weights["W_dec"])
+    jumps, threshold = [], getattr(module, "threshold", None)
+    if isinstance(threshold, Tensor | float | int):
+        threshold = torch.as_tensor(threshold).detach().to(weights["b_dec"]).flatten()
+        if len(threshold) in (1, d_sae):
+            jumps = [Stored("jumprelu", weights | {"threshold": threshold.expand(d_sae)})]
     if isinstance(module, Gated):
-        return ["gated"]
+        return [Stored("gated", weights)]
     if isinstance(module, JumpReLU | BatchTopK):
-        return ["jumprelu"]
-    k, threshold = getattr(module, "k", None), getattr(module, "threshold", None)
-    found = ["topk"] if isinstance(k, int) and 1 <= k <= module.W_dec.shape[0] else []
-    return [*found, *(["jumprelu"] if isinstance(threshold, Tensor) else []), "standard"]
-
-
-def _same(found: Float[Tensor, "n d"], expected: Float[Tensor, "n d"]) -> bool:
-    """Return whether all but a few numbers agree: rounding may lift a pre-activation over its threshold."""
-    if found.shape != expected.shape:
-        return False
-    differ = ~torch.isclose(found, expected, rtol=1e-3, atol=1e-4)
-    return differ.float().mean().item() <= MOST_DIFFERENT
+        return jumps
+    k = getattr(module, "k", None)
+    if isinstance(k, Tensor) and k.numel() == 1 and not k.is_floating_point():
+        k = int(k)
+    topks = [Stored("topk", weights, k)] if isinstance(k, int) and 1 <= k <= d_sae else []
+    return topks if isinstance(module, TopK) else [*topks, *jumps, Stored("standard", weights)]
 
 
 def load(path: str | Path) -> Architecture:
@@ -110,12 +122,7 @@ def load(path: str | Path) -> Architecture:
     Raises:
         SAEError: a file is missing or broken, the format, architecture or a setting can't be read, or a shape is wrong.
     """
-    stored = read(Path(path))
-    try:
-        module = _build(stored)
-    except (RuntimeError, IndexError, ValueError) as error:
-        raise SAEError(f"The weights in {str(path)!r} are broken ({error}): save or download them again.") from error
-    return module
+    return _build(read(Path(path)))
 
 
 def _build(stored: Stored) -> Architecture:
