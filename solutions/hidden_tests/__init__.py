@@ -41,7 +41,7 @@ CHECKS = {"1.1": "task_1_1", "1.2": "task_1_2", "2.1": "task_2_1", "2.2": "task_
 PROVIDED = {
     "01_sentiment_steering": (
         "n_layers", "d_model", "prompt", "positive_averages", "negative_averages", "steering_vectors", "medians",
-        "coefficients", "layers", "prompts", "new_tokens", "curve", "controls", "control",
+        "coefficients", "layers", "trial_prompts", "new_tokens", "curve",
     ),
     "02_sparse_autoencoder": (
         "n_layers", "d_model", "lines", "middle_name", "last_name", "middle", "norms", "train_middle", "test_middle",
