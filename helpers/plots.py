@@ -115,6 +115,22 @@ def completions(
     return figure
 
 
+def scatter(
+    predictors: dict[str, Sequence[float]], values: Sequence[float], names: Sequence[str], ylabel: str
+) -> Figure:
+    """Draw ``values`` over each predictor, one panel per predictor, with the points' names beside them."""
+    figure, axes = _axes(4.6 * len(predictors), 3.6, columns=len(predictors), sharey=True)
+    for ax, (predictor, places) in zip(np.atleast_1d(axes), predictors.items(), strict=True):
+        ax.plot(places, values, "o", color=ACCENT)
+        for name, x, y in zip(names, places, values, strict=True):
+            ax.annotate(name, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+        ax.axhline(0, color=PLAIN, lw=0.8)
+        ax.margins(x=0.2)
+        ax.set(xlabel=predictor)
+    np.atleast_1d(axes)[0].set(ylabel=ylabel)
+    return figure
+
+
 def bars(
     groups: dict[str, float],
     ylabel: str,

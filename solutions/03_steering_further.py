@@ -16,13 +16,16 @@
 # **Not graded: about an hour for the curious.**
 #
 # Notebook 1 steers all layers, at the last position, with the difference of two means. Each of these three is a choice.
-# Here you try the others: fewer layers, other recipes for the vectors, and other positions. You need your functions
-# from notebook 1.
+# Here you try others: fewer layers, other recipes for the vectors, and other positions. Then you ask what the direction
+# carries: how it reads, whether it separates texts, and whether the model needs it. Finally, you steer seven other
+# concepts and see when the recipe fails. You need your functions from notebook 1.
 
 # %%
 import torch
+from scipy import stats
+from tqdm.auto import tqdm
 
-from helpers import data, harvest, hooks, load_model, plots, steering
+from helpers import data, harvest, hooks, latents, load_model, plots, sentiment, steering
 from helpers.report import report
 from helpers.settings import settings
 
@@ -206,6 +209,123 @@ for name, make_hooks in hooks_by_position.items():
 print(steering.table(by_positions))
 
 # %% [markdown]
+# ## What does the direction read as?
+#
+# Read the vector of each layer as a token, through the unembedding: which words does it promote, and which does it
+# suppress? This ignores the later layers, so expect words of mood mostly in late layers.
+
+# %%
+shown_layers = sorted({round(depth * (n_layers - 1)) for depth in (0.25, 0.5, 0.7, 0.85, 1)})
+for layer in shown_layers:
+    promoted, suppressed = latents.promoted_tokens(model, steering_vectors[layer], k=6)
+    words = [" ".join(token.strip() for token, _ in side) for side in (promoted, suppressed)]
+    print(f"layer {layer:2}   promotes: {words[0]:45} suppresses: {words[1]}")
+
+# %% [markdown]
+# ## Does it separate texts?
+#
+# Project each text's mean residual onto the vector. *AUROC* is the probability that a positive text projects further
+# than a negative one: 1 is perfect, 0.5 is chance. On the ten sentences that made the vector, a high value proves
+# little. So look at sentences of reviews that it has never seen, with their 95% intervals.
+
+# %%
+last_sentences = {
+    tone: [d["text"].strip().replace("\n", " ").split(". ")[-1] for d in data.documents() if d["tone"] == tone]
+    for tone in ("positive", "negative")
+}
+unseen = {tone: texts[: setting.sizes.prompts] for tone, texts in last_sentences.items()}
+made_of = {"positive": positive_sentences, "negative": negative_sentences}
+
+# %%
+areas = {}
+for name, texts in (("its own ten sentences", made_of), ("unseen reviews", unseen)):
+    sides = [
+        steering.projections(collect_average_residuals, model, steering_vectors, texts[tone])
+        for tone in ("positive", "negative")
+    ]
+    areas[name] = [steering.auroc(sides[0][:, layer], sides[1][:, layer]) for layer in shown_layers]
+    for layer, (area, (low, high)) in zip(shown_layers, areas[name], strict=True):
+        print(f"{name:22} layer {layer:2}: AUROC {area:.2f} ({low:.2f} to {high:.2f})")
+
+# %% [markdown]
+# ## Does the model need it?
+#
+# A direction that separates texts may still be a by-product. So take it away: *ablate* it, by projecting it out of the
+# residual stream before every block, while the model judges sentiment by itself. A prompt shows it two labelled reviews
+# and asks for the label of a third. Only sentences that it judges rightly are used, so its accuracy starts at 1.
+#
+# A random direction is ablated for comparison. Tigges et al. (2023) found on other models that sentiment is summarised
+# at punctuation, so the last row ablates at punctuation only. AUROC doesn't depend on where the line between positive
+# and negative is drawn, accuracy does.
+
+# %%
+reviews = [*unseen["positive"], *unseen["negative"]]
+is_positive = torch.tensor([True] * len(unseen["positive"]) + [False] * len(unseen["negative"]))
+right = (sentiment.asked(reviews, model) > 0) == is_positive
+known, labels = [text for text, ok in zip(reviews, right, strict=True) if ok], is_positive[right]
+print(f"{len(known)} of {len(reviews)} sentences are judged rightly")
+
+# %%
+ablations = {
+    "nothing ablated": [],
+    "the direction": steering.ablate(model, steering_vectors),
+    "a random direction": steering.ablate(model, steering.random_like(steering_vectors)),
+    "the direction, at punctuation": steering.ablate(model, steering_vectors, where=steering.punctuation(model)),
+}
+needed = {}
+for name, fwd_hooks in ablations.items():
+    with model.hooks(fwd_hooks=fwd_hooks):
+        scores = sentiment.asked(known, model)
+    accuracy = ((scores > 0) == labels).float()
+    area, (low, high) = steering.auroc(scores[labels], scores[~labels])
+    needed[name] = {"accuracy": accuracy.mean().item(), "auroc": area, "interval": (low, high), "texts": len(known)}
+    print(f"{name:30} accuracy {accuracy.mean():.2f}   AUROC {area:.2f} ({low:.2f} to {high:.2f})")
+
+# %% [markdown]
+# ## When does it fail?
+#
+# Sentiment may be an easy case. Here are eight concepts, each with five sentence pairs for the vectors and 25 items: a
+# prompt with two continuations, such as "The team" with " will travel" and " travelled". The *preference* is the
+# log-probability of the first minus that of the second, in nats. Steering by +c should raise it, and −c should lower
+# it. All concepts get a push of the same size, at every position.
+#
+# Two cheap figures are known before you steer, and may predict the effect (Braun et al. 2025):
+#
+# - *agreement*: the mean cosine between each pair's difference and the mean difference;
+# - *separation*: the distance between the two sides' means, in standard deviations.
+#
+# *Wrong way* is the share of items that move against the push (Tan et al. 2024). Expect large differences.
+
+# %%
+concept_size = 0.15
+effects = {
+    concept.name: steering.measure_concept(
+        model, collect_average_residuals, make_steering_hooks, concept, medians, concept_size
+    )
+    for concept in tqdm(steering.concepts(), desc="concepts")
+}
+for name, effect in effects.items():
+    low, high = effect.shift_interval
+    print(
+        f"{name:14} shift {effect.shift:+5.2f} nats ({low:+.2f} to {high:+.2f})   wrong way {effect.wrong_way:4.0%}   "
+        f"agreement {effect.agreement:.2f}   separation {effect.separation:.1f}"
+    )
+
+# %% [markdown]
+# Does either figure predict the effect? With eight points, only a rank correlation close to 1 would mean much: by
+# chance alone, it lies between −0.74 and 0.74 in 19 cases of 20.
+
+# %%
+predictors = {
+    "agreement": [effect.agreement for effect in effects.values()],
+    "separation": [effect.separation for effect in effects.values()],
+}
+shifts = [effect.shift for effect in effects.values()]
+correlations = {name: stats.spearmanr(values, shifts).statistic for name, values in predictors.items()}
+print({name: round(float(value), 2) for name, value in correlations.items()})
+plots.scatter(predictors, shifts, list(effects), "shift in nats")
+
+# %% [markdown]
 # The next cell saves the numbers above for `make run`.
 
 # %%
@@ -215,4 +335,19 @@ report(
     vectors={name: steering.figures(measured, c) for name, (measured, c) in by_vectors.items()},
     positions={name: steering.figures(measured, c) for name, (measured, c) in by_positions.items()},
     chosen_on=f"{len(trial_prompts)} trial prompts; measured on {len(prompts)} held-out prompts",
+    separation={name: dict(zip(map(str, shown_layers), values, strict=True)) for name, values in areas.items()},
+    ablation=needed,
+    concepts={
+        name: {
+            "shift": effect.shift,
+            "shift, 95% interval": effect.shift_interval,
+            "wrong way": effect.wrong_way,
+            "preferred unsteered": effect.unsteered,
+            "agreement": effect.agreement,
+            "separation": effect.separation,
+            "items": len(effect.shifts),
+        }
+        for name, effect in effects.items()
+    },
+    rank_correlations=correlations,
 )

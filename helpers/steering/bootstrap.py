@@ -9,10 +9,10 @@ import numpy as np
 from scipy import stats
 
 Interval = tuple[float, float]
-RESAMPLES = 2000
+RESAMPLES, CONFIDENCE = 2000, 0.95
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Interval:
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE, seed: int = 0) -> Interval:
     """Return the percentile bootstrap interval of the mean, from 2,000 resamples with replacement.
 
     Args:

@@ -1,0 +1,95 @@
+"""What a direction carries: does it separate texts, and does the model need it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+from torch import Tensor
+
+from helpers.hooks import Hook
+from helpers.steering.bootstrap import CONFIDENCE, RESAMPLES, Interval
+from helpers.steering.curves import SteeringError
+
+Average = Callable[..., Float[Tensor, "n_layers d_model"]]  # (model, sentences)
+
+
+def projections(
+    average: Average, model, vectors: Float[Tensor, "n_layers d_model"], sentences: Sequence[str]
+) -> Float[Tensor, "n n_layers"]:
+    """Return each sentence's mean residual projected onto the layer's unit vector.
+
+    Args:
+        average: the student's function of task 1.1.
+    """
+    means = torch.stack([average(model, [sentence]) for sentence in sentences]).float()
+    return (means * unit(vectors).to(means)).sum(-1).cpu()
+
+
+def auroc(positive: Float[Tensor, " n"], negative: Float[Tensor, " m"], seed: int = 0) -> tuple[float, Interval]:
+    """Return the probability that a positive text projects further than a negative one, and its 95% interval.
+
+    Ties count half. The interval is a percentile bootstrap over the texts of both sides.
+    """
+    if not len(positive) or not len(negative):
+        raise SteeringError("There are no texts on one side: give at least one positive and one negative text.")
+    draw = torch.Generator().manual_seed(seed)
+    resampled = []
+    for _ in range(RESAMPLES):
+        chosen = (side[torch.randint(len(side), (len(side),), generator=draw)] for side in (positive, negative))
+        resampled.append(_area(*chosen))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = torch.tensor(resampled).quantile(torch.tensor([tail, 1 - tail])).tolist()
+    return _area(positive, negative), (low, high)
+
+
+def _area(positive, negative) -> float:
+    pairs = len(positive) * len(negative)
+    return float(stats.mannwhitneyu(positive.numpy(), negative.numpy()).statistic) / pairs
+
+
+def unit(vectors: Float[Tensor, "n_layers d_model"]) -> Float[Tensor, "n_layers d_model"]:
+    """Return the vectors with norm 1; raise :class:`SteeringError` if one is zero."""
+    norms = vectors.float().norm(dim=-1, keepdim=True)
+    if not (norms > 0).all():
+        raise SteeringError(f"The vector of layer {int(norms[:, 0].argmin())} is zero: it has no direction.")
+    return vectors.float() / norms
+
+
+def ablate(
+    model, vectors: Float[Tensor, "n_layers d_model"], where: Bool[Tensor, " d_vocab"] | None = None
+) -> list[Hook]:
+    """Return hooks that project the direction out of the residual stream before every block, at every position.
+
+    Args:
+        vectors: the direction of each layer, of any norm.
+        where: which tokens to ablate at, by token id; ``None`` means all. The hooks then also read the token ids.
+    """
+    seen: dict[str, Int[Tensor, "batch pos"]] = {}
+
+    def remember(ids, hook):
+        seen["ids"] = ids
+        return ids
+
+    def ablator(direction):
+        def remove(resid, hook):
+            along = (resid.float() @ direction)[..., None] * direction
+            if where is not None:
+                along = along * where.to(resid.device)[seen["ids"]][..., None]
+            return (resid.float() - along).to(resid.dtype)
+
+        return remove
+
+    rows = unit(vectors).to(model.W_U.device)
+    hooks: list[Hook] = [(f"blocks.{layer}.hook_resid_pre", ablator(row)) for layer, row in enumerate(rows)]
+    return hooks if where is None else [("embed.hook_in", remember), *hooks]
+
+
+def punctuation(model) -> Bool[Tensor, " d_vocab"]:
+    """Return which tokens of the vocabulary are punctuation: some character, but no letter or digit."""
+    texts = [model.tokenizer.decode([i]).strip() for i in range(model.cfg.d_vocab)]
+    special = set(model.tokenizer.all_special_ids)
+    marks = [bool(text) and not any(map(str.isalnum, text)) and i not in special for i, text in enumerate(texts)]
+    return torch.tensor(marks)
