@@ -24,7 +24,7 @@ def in_words(error, submission: Submission, wanted: tuple[str, ...] | None = Non
         else "an error"
     )
     if error.get("type") == "NotDone":
-        named = re.search(r"\bin ((?:\w+\.)*(\w+)), replace", str(message))
+        named = re.search(r"\bin ((?:\w+\.)*(\w+)), replace", str(message)[:500])
         return f"{named[1] if named and any(named[2] in source for source in sources) else 'it'} isn't done yet"
     if wanted and kind == "KeyError" and isinstance(message, str) and message.strip("'\"") in wanted:
         return f"there is no {message}: the cell that defines it is missing, or stopped before defining it"

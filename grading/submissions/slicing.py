@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from grading.submissions.cell_names import BUILTINS, STAR, Names, has_effects, names_of
 from grading.submissions.notebook import Cell
 
-STAR_IMPORT = re.compile(r"^\s*from\s.+\simport\s+\*", re.M)
+STAR_IMPORT = re.compile(r"^[ \t]*from[ \t]+\S+[ \t]+import[ \t]*\*", re.M)
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,10 @@ class Submission:
         self.is_given = [text in given for text in squeezed]
         self.is_stub = [cell.code and _bare(cell.source) in untouched for cell in cells]
         self.last = len(self.cells)
+        self._binding: dict[str, list[int]] = {}
+        for i, names in enumerate(self.names):
+            for name in names.binds if not self.is_stub[i] else ():
+                self._binding.setdefault(name, []).append(i)
 
     def answered(self, task: str, wanted: Sequence[str]) -> bool:
         """Return whether a cell other than the stub binds one of the names or claims to be the task's."""
@@ -113,6 +117,7 @@ class Submission:
         self._edges: dict[int, set[int]] = {}
         self._provided: set[str] = set()
         self._mine: dict[int, bool] = {}
+        self._looked_at: dict[tuple[str, int], int] = {}  # (name, cell after its binder) -> end of the cells looked at
 
     def plan(self, task: str, wanted: Sequence[str], until: int | None = None, redefined: bool = True) -> Plan:
         """Return the plan for the values that the wanted names have before cell ``until`` (by default the end).
@@ -143,7 +148,12 @@ class Submission:
         user = before if used_by is None else used_by
         binders = self._binders(name, before)
         if binders:
-            changing = [i for i in range(binders[-1] + 1, before) if self._changes(i, name, binders[-1])]
+            start = binders[-1] + 1
+            if used_by is None:  # those up to here are included, and need no edge: they come before any user
+                key = name, start
+                start = self._looked_at.get(key, start)
+                self._looked_at[key] = max(start, before)
+            changing = [i for i in range(start, before) if self._changes(i, name, binders[-1])]
             # Run above its place, a cell that redefines a builtin would change what the cells between them compute.
             self._note(user, [*binders, *changing], before_user=name not in BUILTINS)
             return True
@@ -168,13 +178,11 @@ class Submission:
         If no cell binds the name, every cell with ``from … import *`` may. A builtin keeps its meaning up to the first
         cell that binds it.
         """
-        binders = [
-            i for i, names in enumerate(self.names) if name in names.binds and not self.is_stub[i] and i != before
-        ]
+        binders = [i for i in self._binding.get(name, ()) if i != before]
         earlier = [i for i in binders if i < before]
         if not (earlier if name in BUILTINS else binders):
             end = before if name in BUILTINS else self.last
-            stars = [i for i, names in enumerate(self.names[:end]) if STAR in names.binds and i != before]
+            stars = [i for i in self._binding.get(STAR, ()) if i != before and i < end]
             return [] if name in self.have else stars
         if not earlier and name in self.have:
             return []
