@@ -74,7 +74,7 @@ def _steering():
     yield case("first position", "first position is steered", (_ADD, _ADD.replace("-1", "0")))
     yield ("1.2", "late binding", LATE + "\n\n" + generate, "bind the vector early")
     yield case(
-        "no coefficient", "coefficient is forgotten", ("adder(coefficient * vectors[layer])", "adder(vectors[layer])")
+        "no coefficient", "the coefficient is missing", ("adder(coefficient * vectors[layer])", "adder(vectors[layer])")
     )
     yield case("squared", "its square is added", ("adder(coefficient *", "adder(coefficient * coefficient *"))
     yield case(
@@ -154,11 +154,11 @@ def _loss():
 
     yield case("mean of squares", "averaged over all entries", (_ERR, "(x - x_hat).pow(2).mean()"))
     yield case("L1 mean", "d_sae times too weak", (_L1, "h.abs().mean()"))
-    yield case("no coefficient", "l1_coefficient is forgotten", (_SUM, "squared_error + sparsity"))
+    yield case("no coefficient", "l1_coefficient is missing", (_SUM, "squared_error + sparsity"))
     yield case("both weighted", "multiplies both terms", (_SUM, "l1_coefficient * (squared_error + sparsity)"))
     yield case("L2", "squared (L2)", (_L1, "h.pow(2).sum(-1).mean()"))
     yield case("subtracted", "subtracted", (_SUM, "squared_error - l1_coefficient * sparsity"))
-    yield case("root", "root is taken", (_ERR, "(x - x_hat).pow(2).sum(-1).sqrt().mean()"))
+    yield case("root", "root of the squared error is taken", (_ERR, "(x - x_hat).pow(2).sum(-1).sqrt().mean()"))
     yield case("summed", "grows with the batch", (_ERR, "(x - x_hat).pow(2).sum()"))
     yield case("a number", "no gradient flows", (_SUM, "(squared_error + l1_coefficient * sparsity).item()"))
     yield case("L0", "(L0)", (_L1, "(h != 0).float().sum(-1).mean()"))
