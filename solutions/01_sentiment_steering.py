@@ -394,42 +394,26 @@ plots.completions(shown, tones, count=6)
 # %% [markdown]
 # ## Why not just ask?
 #
-# There is a simpler way to get cheerful text: ask for it. So ask in three ways, and let steering compete:
+# There is a simpler way to get cheerful text: ask for it. So put the very sentences from which you computed the vectors
+# in front of the prompt, and let steering compete. (This is the best of twelve wordings on the trial prompts;
+# notebook 3 tries them all.) The last row adds half of your coefficient.
 #
-# - a *prefix*: a sentence in front of the prompt, such as "A happy and positive text:";
-# - an *instruction* in the model's chat format, if it has one; the answer begins with the prompt;
-# - *contrast sentences*: simply put the sentences from which you computed the vectors in front.
-#
-# Each way has several wordings, and the best of them is chosen on trial prompts, by the same rule as your coefficient.
 # The perplexity is that of the continuation given the *original* prompt under the plain model, as for steered text. So
 # words in front don't make the text look more fluent. Expect a minute.
 
 # %%
-choosing = curve.at(0).completions[: setting.sizes.trial]
-wordings = steering.wordings(model)
-tried_wordings = steering.ask(model, wordings, choosing, new_tokens, progress="choose wordings")
-best_wordings = {}
-for kind in dict.fromkeys(wording.kind for wording in wordings):
-    of_kind = [wording for wording in wordings if wording.kind == kind]
-    best_name = steering.best({wording.name: tried_wordings[wording.name] for wording in of_kind})
-    best_wordings[kind] = next(wording for wording in of_kind if wording.name == best_name)
-    print(f"{kind:10} {best_name!r}: {best_wordings[kind].positive!r}")
-
-# %% [markdown]
-# Now the best wordings on the held-out prompts. The last row combines the best of all wordings with half of your
-# coefficient.
-
-# %%
 plain = others["steering"].at(0).completions
-asked = steering.ask(model, list(best_wordings.values()), plain, new_tokens)
+in_front = [steering.in_front("contrast sentences", positive_sentences, negative_sentences)]
+asked = steering.ask(model, in_front, plain, new_tokens)
 half = best_coefficient / 2
-best_of_all = next(w for w in wordings if w.name == steering.best(tried_wordings))
 push_hooks = [make_steering_hooks(steering_vectors, sign * half, best_layers) for sign in (-1, 1)]
-both = steering.ask(model, [best_of_all], plain, new_tokens, push_hooks, progress="ask and steer")
+both = steering.ask(model, in_front, plain, new_tokens, push_hooks, progress="ask and steer")
 
 # %%
-rivals = {f"{kind}: {wording.name}": (asked[wording.name], steering.ASKED) for kind, wording in best_wordings.items()}
-rivals[f"{best_of_all.name}, and steering ±{half:g}"] = (both[best_of_all.name], steering.ASKED)
+rivals = {
+    "contrast sentences in front": (asked["contrast sentences"], steering.ASKED),
+    f"the same, and steering ±{half:g}": (both["contrast sentences"], steering.ASKED),
+}
 print(steering.table({"steering": held_out["steering"]} | rivals))
 
 # %% [markdown]
@@ -457,25 +441,15 @@ steering.Playground(model, make_steering_hooks, steering_vectors, prompt, best_c
 # %% [markdown]
 # ## Comparison with attention heads
 #
-# In the seminar you worked with single attention heads. Is it better to steer the residual stream? For a fair
-# comparison, a head gets a push of the same norm as the residual stream gets in *one layer at size 0.3*: 0.3 times the
-# layer's median norm. You take what the head's own mean difference adds to the residual stream and scale it to this
-# norm. (For a head, c in the table is the norm.) Layer and head are chosen on trial prompts and measured on the
-# held-out ones.
+# In the seminar you worked with single attention heads. Is it better to steer the residual stream? Take what the head's
+# own mean difference adds to the residual stream, and scale it to 0.3 times its layer's median norm. (For a head, c in
+# the table is the norm.) The head is chosen on trial prompts and measured on the held-out ones.
 #
-# Expect a late head to win, with a shift close to that of one layer. The norm of the head's push is many times that of
-# the vector that its unscaled mean difference adds.
+# Expect a late head to win. The norm of its push is many times that of the vector that its unscaled mean difference
+# adds.
 
 # %%
 few_prompts, few_tokens = data.TRIAL_PROMPTS[: setting.sizes.trial], min(new_tokens, 12)
-tried_layers = sorted({round(i * (n_layers - 1) / (setting.sizes.layers - 1)) for i in range(setting.sizes.layers)})
-one_layer = steering.layer_map(
-    model, make_steering_hooks, steering_vectors, medians, few_prompts, [[i] for i in tried_layers], [0.3], few_tokens
-)
-best_layer, layer_coefficient = one_layer.best(max_perplexity_ratio=1.6)
-print(f"best layer {best_layer[0]}, c = {layer_coefficient:.3g}")
-
-# %%
 head_vectors = steering.head_differences(model, positive_sentences, negative_sentences)
 candidates = steering.largest_heads(model, head_vectors, setting.sizes.heads)
 print("candidates (layer, head):", candidates)
@@ -491,14 +465,8 @@ print(f"norm in the residual stream: its mean difference {written:.1f}, the push
 
 # %%
 push_norm = push_norms[best_head]
-head_name, layer_name = f"best head {best_head}", f"one layer: {best_layer[0]}"
-one_setting = {layer_name: steering.Setting(steering_vectors, layer_coefficient, best_layer)}
-compared = held_out | steering.compare(model, make_steering_hooks, one_setting, prompts, new_tokens, kept=kept)
-compared[head_name] = (
-    steering.try_heads(model, head_vectors, {best_head: push_norm}, prompts, new_tokens)[best_head],
-    push_norm,
-)
-compared |= rivals
+one_head = steering.try_heads(model, head_vectors, {best_head: push_norm}, prompts, new_tokens)[best_head]
+compared = held_out | {f"best head {best_head}": (one_head, push_norm)} | rivals
 print(steering.table(compared))
 
 # %% [markdown]
@@ -521,8 +489,7 @@ report(
             name: steering.difference_interval(rival, held_out["steering"]) for name, rival in rivals.items()
         },
         "coefficient chosen on": f"{len(trial_prompts)} trial prompts; measured on {len(prompts)} held-out prompts",
-        "wordings, layer and head chosen on": f"{len(few_prompts)} of the trial prompts",
-        "wordings tried": {name: steering.figures(c, steering.ASKED) for name, c in tried_wordings.items()},
+        "head chosen on": f"{len(few_prompts)} of the trial prompts",
         "best head": list(best_head),
     },
 )
@@ -547,7 +514,8 @@ print(path, torch.equal(steering.load(path).values, saved.values))
 # 1. What happens to sentiment and fluency as the coefficient grows? At which coefficient does the text break? Quote one
 #    completion that convinced you and one that didn't.
 # 2. What does the random direction tell you? What would you have had to conclude if it had changed the share, too?
-# 3. How does steering the residual stream compare with steering the best attention head, and why?
+# 3. How does steering the residual stream compare with its two rivals, the contrast sentences in front of the prompt and
+#    the best attention head? Give shift, perplexity and diversity, and a reason for one of the two.
 #
 # <!-- BEGIN SOLUTION -->
 # *(Numbers depend on the run; these are from smollm2 in bf16.)*
@@ -583,8 +551,9 @@ print(path, torch.equal(steering.load(path).values, saved.values))
 #   numbers or without quotes.
 # - 0.15: control. Says what a random direction of equal norm rules out (the size of the push as the cause), and what
 #   would follow if it had an effect.
-# - 0.15: heads. Compares with numbers from the student's run and gives a reason: a head writes a low-dimensional part
-#   of one layer's update; a push of equal norm is more than a head ever writes by itself; the residual stream needs no
-#   search for a head. 0.05 for the numbers alone.
+# - 0.15: rivals. Compares with numbers from the student's run, says who wins in shift and who in diversity, and gives a
+#   reason: sentences in front are read by every layer and are what the model was trained on, but it also copies them; a
+#   head writes a low-dimensional part of one layer's update, and its push is more than it ever writes by itself. 0.05
+#   for the numbers alone.
 # - Answers may be in any language. Don't deduct points for a finding that contradicts the model answer if the student's
 #   own figures show it.

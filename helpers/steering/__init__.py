@@ -6,7 +6,7 @@ from helpers.steering.directions import ablate, auroc, projections, punctuation
 from helpers.steering.heads import head_differences, largest_heads, try_heads, written_norms
 from helpers.steering.layer_maps import LayerMap, layer_map
 from helpers.steering.playground import Playground
-from helpers.steering.prompting import ASKED, Wording, ask, best, difference_interval, wordings
+from helpers.steering.prompting import ASKED, Wording, ask, best, difference_interval, in_front, wordings
 from helpers.steering.storage import SteeringVectors, load, save
 from helpers.steering.sweeps import (
     Setting,
@@ -24,8 +24,8 @@ from helpers.steering.vectors import last_token, principal, random_like, rescale
 __all__ = [
     "ASKED", "Concept", "Curve", "Effect", "LayerMap", "Playground", "Point", "Setting", "SteeringError",
     "SteeringVectors", "Wording", "ablate", "ask", "auroc", "best", "compare", "concepts", "difference_interval",
-    "figures", "head_differences", "largest_heads", "last_token", "layer_map", "load", "matched_coefficient",
-    "measure_concept", "perplexity", "preferences", "principal", "projections", "punctuation", "random_like",
-    "relative_norms", "rescaled", "save", "score", "shuffled_labels", "sweep", "sweep_coefficients", "table",
-    "try_heads", "two_sided", "with_bos", "wordings", "written_norms",
+    "figures", "head_differences", "in_front", "largest_heads", "last_token", "layer_map", "load",
+    "matched_coefficient", "measure_concept", "perplexity", "preferences", "principal", "projections",
+    "punctuation", "random_like", "relative_norms", "rescaled", "save", "score", "shuffled_labels", "sweep",
+    "sweep_coefficients", "table", "try_heads", "two_sided", "with_bos", "wordings", "written_norms",
 ]  # fmt: skip

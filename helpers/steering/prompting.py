@@ -61,10 +61,14 @@ def wordings(model) -> list[Wording]:
     found = [
         Wording(item["name"], kind, item["positive"], item["negative"]) for kind in kinds for item in _file()[kind]
     ]
-    five, one = (
-        [" ".join(sentences[:n]) + f" {PLACE}" for sentences in (data.POSITIVE, data.NEGATIVE)] for n in (5, 1)
-    )
-    return [*found, Wording("five sentences", "sentences", *five), Wording("one sentence", "sentences", *one)]
+    five = in_front("five sentences", data.POSITIVE, data.NEGATIVE)
+    return [*found, five, in_front("one sentence", data.POSITIVE[:1], data.NEGATIVE[:1])]
+
+
+def in_front(name: str, positive: Sequence[str], negative: Sequence[str]) -> Wording:
+    """Return the wording that puts sentences in front of the prompt."""
+    texts = [" ".join([*sentences, PLACE]) for sentences in (positive, negative)]
+    return Wording(name, "sentences", *texts)
 
 
 def ask(
