@@ -514,8 +514,8 @@ print(path, torch.equal(steering.load(path).values, saved.values))
 # 1. What happens to sentiment and fluency as the coefficient grows? At which coefficient does the text break? Quote one
 #    completion that convinced you and one that didn't.
 # 2. What does the random direction tell you? What would you have had to conclude if it had changed the share, too?
-# 3. How does steering the residual stream compare with its two rivals, the contrast sentences in front of the prompt and
-#    the best attention head? Give shift, perplexity and diversity, and a reason for one of the two.
+# 3. How does steering the residual stream compare with its two rivals: the contrast sentences in front of the prompt,
+#    and the best attention head? Give shift, perplexity and diversity, and a reason for one of the two.
 #
 # <!-- BEGIN SOLUTION -->
 # *(Numbers depend on the run; these are from smollm2 in bf16.)*

@@ -24,6 +24,8 @@ from helpers.steering.bootstrap import Interval, mean_interval
 from helpers.steering.directions import Average, projections
 from helpers.steering.sweeps import MakeHooks, matched_coefficient
 
+BATCH = 64  # texts
+
 
 @dataclass(frozen=True)
 class Item:
@@ -67,21 +69,25 @@ def preferences(model, items: Sequence[Item], fwd_hooks: Sequence[Hook] = ()) ->
         fwd_hooks: hooks for the last position, as the student's ``make_steering_hooks`` returns them.
     """
     hooks = everywhere(list(fwd_hooks))
-    return torch.tensor([
-        _log_probability(model, item.prompt, item.positive, hooks)
-        - _log_probability(model, item.prompt, item.negative, hooks)
-        for item in items
-    ])  # fmt: skip
+    texts = [(item.prompt, text) for item in items for text in (item.positive, item.negative)]
+    values = torch.cat([_log_probabilities(model, texts[i : i + BATCH], hooks) for i in range(0, len(texts), BATCH)])
+    return values[::2] - values[1::2]
 
 
-def _log_probability(model, prompt: str, continuation: str, hooks: list[Hook]) -> float:
-    start = model.to_tokens(prompt)
-    whole = model.to_tokens(prompt + continuation)
-    first = start.shape[1] if torch.equal(whole[:, : start.shape[1]], start) else start.shape[1] - 1
+def _log_probabilities(model, texts: Sequence[tuple[str, str]], hooks: list[Hook]) -> Float[Tensor, " n"]:
+    """Return the log-probability of each continuation given its prompt. Padding on the right changes nothing."""
+    starts = [model.to_tokens(prompt)[0] for prompt, _ in texts]
+    rows = [model.to_tokens(prompt + continuation)[0] for prompt, continuation in texts]
+    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     with model.hooks(fwd_hooks=hooks), fused(model):
-        logits = model.original_model(whole[:, :-1], use_cache=False).logits[0].float()
-    values = logits.log_softmax(-1).gather(-1, whole[0, 1:, None])[:, 0]
-    return values[first - 1 :].sum().item()
+        logits = model.original_model(batch[:, :-1], use_cache=False).logits.float()
+    values = logits.log_softmax(-1).gather(-1, batch[:, 1:, None])[..., 0]
+    sums = []
+    for row, (start, whole) in enumerate(zip(starts, rows, strict=True)):
+        # A tokenizer may join the prompt's last token with the continuation; then that token counts, too.
+        joined = not torch.equal(whole[: len(start)], start)
+        sums.append(values[row, len(start) - 1 - joined : len(whole) - 1].sum())
+    return torch.stack(sums).cpu()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 from torch import Tensor
 
 from helpers.hooks import Hook
@@ -35,19 +34,18 @@ def auroc(positive: Float[Tensor, " n"], negative: Float[Tensor, " m"], seed: in
     """
     if not len(positive) or not len(negative):
         raise SteeringError("There are no texts on one side: give at least one positive and one negative text.")
+    wins = (positive[:, None] > negative).double() + 0.5 * (positive[:, None] == negative)
     draw = torch.Generator().manual_seed(seed)
-    resampled = []
-    for _ in range(RESAMPLES):
-        chosen = (side[torch.randint(len(side), (len(side),), generator=draw)] for side in (positive, negative))
-        resampled.append(_area(*chosen))
+    resampled = torch.stack(
+        [wins[_again(len(positive), draw)][:, _again(len(negative), draw)].mean() for _ in range(RESAMPLES)]
+    )
     tail = (1 - CONFIDENCE) / 2
-    low, high = torch.tensor(resampled).quantile(torch.tensor([tail, 1 - tail])).tolist()
-    return _area(positive, negative), (low, high)
+    low, high = resampled.quantile(torch.tensor([tail, 1 - tail], dtype=torch.double)).tolist()
+    return wins.mean().item(), (low, high)
 
 
-def _area(positive, negative) -> float:
-    pairs = len(positive) * len(negative)
-    return float(stats.mannwhitneyu(positive.numpy(), negative.numpy()).statistic) / pairs
+def _again(n: int, draw: torch.Generator) -> Int[Tensor, " n"]:
+    return torch.randint(n, (n,), generator=draw)
 
 
 def unit(vectors: Float[Tensor, "n_layers d_model"]) -> Float[Tensor, "n_layers d_model"]:
