@@ -39,7 +39,7 @@ def coefficient_curve(curve, held_out: dict[str, Any] | None = None, title: str 
     Args:
         held_out: curves (−c, 0, +c) of other prompts by name, drawn as points with their 95% intervals.
     """
-    figure, (left, right) = _axes(10, 3.6, columns=2)
+    figure, (left, right) = _axes(10, 4.4, columns=2)
     coefficients = [point.coefficient for point in curve.points]
     left.plot(coefficients, [p.positive for p in curve.points], "o-", color=GOOD, label="positive (VADER)")
     low, high = zip(*(p.positive_interval for p in curve.points), strict=True)
@@ -58,7 +58,7 @@ def coefficient_curve(curve, held_out: dict[str, Any] | None = None, title: str 
         ratios = [p.perplexity / other.at(0).perplexity for p in other.points]
         right.plot(places, ratios, marker, color=color, ms=6)
     left.set(xlabel="coefficient", ylabel="share of completions", ylim=(-0.03, 1.03), title=title)
-    left.legend(frameon=False, fontsize=8)
+    left.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     plain = curve.at(0).perplexity
     right.plot(coefficients, [p.perplexity / plain for p in curve.points], "o-", color=ACCENT)
     right.axhline(1, color=PLAIN, lw=0.8)
@@ -145,13 +145,12 @@ def bars(
         errors = np.abs([[groups[name] - intervals[name][side] for name in groups] for side in (0, 1)])
     style = {"color": ACCENT, "width": 0.6, "ecolor": PLAIN, "capsize": 3}
     drawn = ax.bar(range(len(groups)), list(groups.values()), yerr=errors, **style)
-    ax.bar_label(
-        drawn,
-        fmt="%.2f",
-        fontsize=8,
-        label_type="center" if intervals else "edge",
-        color="white" if intervals else "black",
-    )
+    if intervals:  # above the interval, where no line crosses the number
+        for x, (name, value) in enumerate(groups.items()):
+            place = (x, max(intervals[name][1], value))
+            ax.annotate(f"{value:.2f}", place, xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8)
+    else:
+        ax.bar_label(drawn, fmt="%.2f", fontsize=8)
     ax.set_xticks(range(len(groups)), [textwrap.fill(name, 14) for name in groups], fontsize=8)
     ax.set(ylabel=ylabel, title=title)
     ax.margins(y=0.12)

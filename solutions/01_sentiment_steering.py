@@ -520,27 +520,25 @@ print(path, torch.equal(steering.load(path).values, saved.values))
 # <!-- BEGIN SOLUTION -->
 # *(Numbers depend on the run; these are from smollm2 in bf16.)*
 #
-# 1. By VADER, the share of positive completions is 0.45 without steering, 0.83 at +0.1 and 0.85 at +0.2, and it falls
-#    back to 0.73 at +0.3. On the negative side it is 0.13 at −0.1 and 0.08 at −0.2 and −0.3. The judge's share keeps
-#    rising, to 1.00 at +0.3. So part of the fall comes from VADER: broken text contains fewer words from its list. The
-#    perplexity ratio is 1.1 at +0.1 and 1.2 at −0.1, 1.5 at ±0.2, 2.3 at +0.3 and 2.6 at −0.3. There the text is
-#    broken: "with my family. It was a special with my family. I was with my family,". One completion at +0.2 is
-#    convincing: "The weather this morning is perfect for a warm and cozy day" keeps the subject and changes the mood.
-#    Without steering it is "a mix of the usual". One at −0.2 isn't convincing: "The weather this morning is a
-#    nightmare. The weather is a nightmare. The weather is a nightmare." repeats itself, and VADER calls it neutral.
-# 2. The random direction of the same norm has a shift of +0.03, with an interval from −0.12 to +0.17. With 40 prompts I
-#    can't tell this from zero, and the perplexity hardly rises (×1.02). The shuffled labels have a shift of +0.22 (0.00
-#    to +0.43), which is at the edge of what chance allows. With only four sentences on each side, the moods needn't
-#    cancel out, so I wouldn't call this shift zero. Both are far below +0.78. So the direction of the push causes the
-#    shift, not its size. If the controls had changed the share as well, I could only have said that the model reacts to
-#    any disturbance.
-# 3. The best head, (27, 1), was chosen on separate prompts and got a push as large as one layer's. Its shift is 0.52 at
-#    a perplexity ratio of 1.23. One layer of the residual stream does about as much (0.55 at ×1.28). All layers reach
-#    0.78 and three layers 0.90, both at ×1.5, but with a push of size 0.81 and 0.55, compared with 0.30 for the one
-#    layer and the head. A head writes into the same residual stream, but at one layer and only what its own small value
-#    space can express. So this run doesn't show that steering heads is hopeless: a late head whose output points along
-#    the mood works, too. It needs a push some twenty times as long as its own mean difference (norm 164 instead of
-#    7.9). With the residual stream we don't have to search for a head.
+# 1. By VADER, the share of positive completions on the trial prompts is 0.45 without steering, 0.83 at +0.1 and 0.85 at
+#    +0.2, and it falls back to 0.73 at +0.3. On the negative side it is 0.13 at −0.1 and 0.08 at −0.2 and −0.3. The
+#    judge's share keeps rising, to 1.00 at +0.3. So part of the fall comes from VADER: broken text contains fewer words
+#    from its list. The perplexity ratio is 1.1 at +0.1 and 1.2 at −0.1, 1.5 at ±0.2, 2.3 at +0.3 and 2.6 at −0.3, where
+#    the text breaks. I chose 0.2. On the held-out prompts its shift is 0.76 (0.67 to 0.84) at a ratio of 1.54, so the
+#    rule still holds. One completion at +0.2 is convincing: "The lecture about planets was a great way to introduce the
+#    topic of the Earth's unique and diverse ecosystem" keeps the subject. One at −0.2 isn't: "We stayed at the campsite
+#    and I am not afraid of death. I am not afraid of death." repeats itself, and VADER calls it positive.
+# 2. The random direction of the same norm has a shift of 0.00, with an interval from −0.11 to +0.10, and the perplexity
+#    hardly rises (×1.03). The shuffled labels have a shift of +0.07 (−0.05 to +0.19) at ×1.59: they disturb the text as
+#    much as my vectors do, and yet don't move the mood. So the direction of the push causes the shift, not its size. If
+#    the controls had changed the share as well, I could only have said that the model reacts to any disturbance.
+# 3. Asking wins in shift: the contrast sentences in front of the prompt shift by 0.90 at ×1.43, which is 0.14 more than
+#    steering on the same prompts (interval +0.05 to +0.25). Both together reach 0.96. But asking has a diversity of 0.17
+#    where steering has 0.50: the model copies from the sentences in front of it. The best head, (25, 6), was chosen on
+#    trial prompts. It shifts by 0.69 (0.61 to 0.78) at ×1.25 and with a diversity of 0.56, nearly as much as all layers
+#    for less perplexity. So steering a head isn't hopeless: a late head whose output points along the mood works, too. It
+#    needs a push some twenty times as large as its own mean difference (norm 137 instead of 7.5), which a head never
+#    writes by itself.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="1.4" role="rubric"

@@ -69,6 +69,16 @@ def test_bars():
     figure = plots.bars({"residual, all layers": 0.8, "best head\n(L5, H3)": -0.1}, "shift", "title", baseline=0)
     assert drawn(figure) and "0.80" in texts(figure)
     assert drawn(plots.bars({"one": 0.0}, "y"))
+    with_intervals = plots.bars({"one": 0.2}, "y", intervals={"one": (0.1, 0.4)})
+    assert drawn(with_intervals) and "0.20" in texts(with_intervals)
+    low, high = with_intervals.axes[0].collections[0].get_segments()[0][:, 1]
+    assert (round(low, 6), round(high, 6)) == (0.1, 0.4)
+
+
+def test_scatter_names_each_point():
+    figure = plots.scatter({"agreement": [0.1, 0.4], "separation": [2, 3]}, [1, 2], ["tense", "topic"], "nats")
+    assert drawn(figure) and texts(figure) == ["tense", "topic"] * 2
+    assert [ax.get_xlabel() for ax in figure.axes] == ["agreement", "separation"]
 
 
 def test_layer_norms():
