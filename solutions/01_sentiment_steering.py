@@ -533,12 +533,12 @@ print(path, torch.equal(steering.load(path).values, saved.values))
 #    much as my vectors do, and yet don't move the mood. So the direction of the push causes the shift, not its size. If
 #    the controls had changed the share as well, I could only have said that the model reacts to any disturbance.
 # 3. Asking wins in shift: the contrast sentences in front of the prompt shift by 0.90 at ×1.43, which is 0.14 more than
-#    steering on the same prompts (interval +0.05 to +0.25). Both together reach 0.96. But asking has a diversity of 0.17
-#    where steering has 0.50: the model copies from the sentences in front of it. The best head, (25, 6), was chosen on
-#    trial prompts. It shifts by 0.69 (0.61 to 0.78) at ×1.25 and with a diversity of 0.56, nearly as much as all layers
-#    for less perplexity. So steering a head isn't hopeless: a late head whose output points along the mood works, too. It
-#    needs a push some twenty times as large as its own mean difference (norm 137 instead of 7.5), which a head never
-#    writes by itself.
+#    steering on the same prompts (interval +0.05 to +0.25). Both together reach 0.96. But asking has a diversity of
+#    0.17 where steering has 0.50: the model copies from the sentences in front of it. The best head, (25, 6), was
+#    chosen on trial prompts. It shifts by 0.69 (0.61 to 0.78) at ×1.25 and with a diversity of 0.56, nearly as much as
+#    all layers for less perplexity. So steering a head isn't hopeless: a late head whose output points along the mood
+#    works, too. It needs a push some twenty times as large as its own mean difference (norm 137 instead of 7.5), which
+#    a head never writes by itself.
 # <!-- END SOLUTION -->
 
 # %% [markdown] task="1.4" role="rubric"
