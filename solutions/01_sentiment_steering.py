@@ -372,9 +372,9 @@ checks.task_1_3(model, curve, held_out["random direction"][0], best_coefficient,
 
 # %% [markdown]
 # In the picture, squares are the held-out prompts, with their 95% intervals. Does your coefficient still keep the rule,
-# a perplexity ratio of at most 1.6? If not, you have seen what a choice costs. The table says it in numbers.
-# *Diversity* is distinct-2: the number of distinct word bigrams divided by the number of all bigrams, at +c or at −c,
-# whichever is lower. It is low if texts repeat each other.
+# a perplexity ratio of at most 1.6? If not, you have seen what it costs to choose the best of several coefficients on
+# the trial prompts. The table says it in numbers. *Diversity* is distinct-2: the number of distinct word bigrams
+# divided by the number of all bigrams, at +c or at −c, whichever is lower. It is low if texts repeat each other.
 
 # %%
 others = {name: measured for name, (measured, _) in held_out.items()}
@@ -395,8 +395,8 @@ plots.completions(shown, tones, count=6)
 # ## Why not just ask?
 #
 # There is a simpler way to get cheerful text: ask for it. So put the very sentences from which you computed the vectors
-# in front of the prompt, and let steering compete. (This is the best of twelve wordings on the trial prompts;
-# notebook 3 tries them all.) The last row adds half of your coefficient.
+# in front of the prompt, and let steering compete. (This is the best of twelve wordings on the trial prompts; notebook
+# 3 tries them all.) The last row of the table combines asking with steering at half of your coefficient.
 #
 # The perplexity is that of the continuation given the *original* prompt under the plain model, as for steered text. So
 # words in front don't make the text look more fluent. Expect a minute.
@@ -441,12 +441,13 @@ steering.Playground(model, make_steering_hooks, steering_vectors, prompt, best_c
 # %% [markdown]
 # ## Comparison with attention heads
 #
-# In the seminar you worked with single attention heads. Is it better to steer the residual stream? Take what the head's
-# own mean difference adds to the residual stream, and scale it to 0.3 times its layer's median norm. (For a head, c in
-# the table is the norm.) The head is chosen on trial prompts and measured on the held-out ones.
+# In the seminar you worked with single attention heads. Is it better to steer the residual stream? For each head, take
+# the vector that its own mean difference adds to the residual stream. Scale it to 0.3 times the median norm of the
+# residual stream at the head's layer. (For a head, c in the table is the norm of this scaled vector.) The head is
+# chosen on trial prompts and measured on the held-out ones.
 #
-# Expect a late head to win. The norm of its push is many times that of the vector that its unscaled mean difference
-# adds.
+# Expect a late head to be the best of the heads. Its push has many times the norm of what its mean difference adds
+# without scaling.
 
 # %%
 few_prompts, few_tokens = data.TRIAL_PROMPTS[: setting.sizes.trial], min(new_tokens, 12)

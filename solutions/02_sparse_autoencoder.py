@@ -16,7 +16,7 @@
 # **Part 2 of the homework: 4 points and 2 bonus points, about 60 minutes.**
 #
 # A residual stream has a few hundred dimensions but seems to represent thousands of things. A single coordinate
-# therefore responds to many unrelated ones. A *sparse autoencoder* (SAE) writes each activation as a sum of a few
+# therefore responds to many unrelated things. A *sparse autoencoder* (SAE) writes each activation as a sum of a few
 # directions from a large dictionary. Each dictionary entry is called a *latent*. If the method works, each latent has
 # one meaning that a person can name. In this notebook you build an SAE and train it, you see how it can look good and
 # be useless, and you read its latents.
@@ -555,7 +555,8 @@ plots.contexts({f"latent {i}": contexts_of(i) for i in range(3)})
 
 # %% [markdown]
 # Five latents chosen by a rule. Cover the titles and guess. Some titles may surprise you: F1 counts all tokens above a
-# threshold, while these are only the five strongest. The strongest tokens needn't be the ones that carry the label.
+# threshold, while each list below shows only the five strongest. The strongest tokens needn't be the ones that carry
+# the label.
 
 # %%
 titles = {i: f"latent {i} (best for {names[best_for[i]]!r}, F1 {latent_f1[best_for[i]]:.2f})" for i in labelled}
@@ -583,9 +584,9 @@ print(latents.write_dashboard("latents.html", latent_pages, len(test_middle)))
 latents.Browser(latent_pages).show()
 
 # %% [markdown]
-# Contexts that you looked up can easily fit a story. A test can prove the story wrong. Write a sentence in which the
-# latent should fire if you are right, and one in which it should stay silent. The output has a row for each of the
-# twelve latents that fires at all. Change the sentence as often as you like.
+# It is easy to fit a story to contexts that you have already seen. A test can prove the story wrong. Write a sentence
+# in which the latent should fire if you are right, and one in which it should stay silent. Of the twelve latents, the
+# output shows those that fire at all, one per row. Change the sentence as often as you like.
 
 # %%
 my_sentence = "So happy! The oldest house in town is the most beautiful, so that people pay in gold coins to see it."
@@ -655,7 +656,7 @@ plots.contexts(fires_on(my_sentence))
 # ## Bonus 2.6: steer with a latent (1 point)
 #
 # **What you learn**: whether a latent is a cause or only a correlate. **What to expect**: a model that can't stop
-# writing about one thing, such as a topic or a comma.
+# writing one thing, such as words on one topic, or commas.
 #
 # A latent's decoder row is a direction of the residual stream. Add it while the model writes, as in notebook 1. Choose
 # a label (`data.labels.LABELS` lists them all), a latent and a coefficient. The share of texts with a word of that

@@ -17,8 +17,8 @@
 #
 # Notebook 1 steers all layers, at the last position, with the difference of two means. Each of these three is a choice.
 # Here you try others: fewer layers, other recipes for the vectors, and other positions. Then you ask what the direction
-# carries: how it reads, whether it separates texts, and whether the model needs it. Finally, you steer seven other
-# concepts and see when the recipe fails. You need your functions from notebook 1.
+# carries: which words it promotes, whether it separates texts, and whether the model needs it. Finally, you steer seven
+# other concepts and see when the recipe fails. You need your functions from notebook 1.
 
 # %%
 import torch
@@ -212,9 +212,9 @@ print(steering.table(by_positions))
 # ## Ask in twelve ways
 #
 # Notebook 1 let steering compete with the contrast sentences in front of the prompt. Here are eleven more ways to ask:
-# one sentence in front, five *prefixes* such as "A happy and positive text:", and five *instructions* in the model's
-# chat format, if it has one; the answer then begins with the prompt. Choose on trial prompts, by the same rule as the
-# coefficient: the largest shift at a perplexity ratio of at most 1.6. Expect a minute.
+# one sentence in front, five *prefixes* such as "A happy and positive text:", and, if the model has a chat format, five
+# *instructions* in it. After an instruction, the model's answer begins with the prompt. Choose on trial prompts, by the
+# same rule as the coefficient: the largest shift at a perplexity ratio of at most 1.6. Expect a minute.
 
 # %%
 (unsteered,) = hooks.generate_many(model, trial_prompts, [[]], new_tokens)
@@ -260,7 +260,7 @@ for layer in shown_layers:
 #
 # Project each text's mean residual onto the vector. *AUROC* is the probability that a positive text projects further
 # than a negative one: 1 is perfect, 0.5 is chance. On the ten sentences that made the vector, a high value proves
-# little. So look at sentences of reviews that it has never seen, with their 95% intervals.
+# little. So look at the AUROC on review sentences that weren't used to make the vector, with 95% intervals.
 
 # %%
 last_sentences = {
@@ -285,12 +285,13 @@ for name, texts in (("its own ten sentences", made_of), ("unseen reviews", unsee
 # ## Does the model need it?
 #
 # A direction that separates texts may still be a by-product. So take it away: *ablate* it, by projecting it out of the
-# residual stream before every block, while the model judges sentiment by itself. A prompt shows it two labelled reviews
-# and asks for the label of a third. Only sentences that it judges rightly are used, so its accuracy starts at 1.
+# residual stream before every block, while the model judges sentiment by itself. A prompt shows the model two labelled
+# reviews and asks for the label of a third. Only sentences that it judges rightly are used, so its accuracy starts at
+# 1.
 #
 # A random direction is ablated for comparison. Tigges et al. (2023) found on other models that sentiment is summarised
 # at punctuation, so the last row ablates at punctuation only. AUROC doesn't depend on where the line between positive
-# and negative is drawn, accuracy does.
+# and negative is drawn, but accuracy does.
 
 # %%
 reviews = [*unseen["positive"], *unseen["negative"]]
