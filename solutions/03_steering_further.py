@@ -347,8 +347,8 @@ for name, effect in effects.items():
     )
 
 # %% [markdown]
-# Does either figure predict the effect? With eight points, only a rank correlation close to 1 would mean much: by
-# chance alone, it lies between −0.74 and 0.74 in 19 cases of 20.
+# Does either figure predict the effect? With eight points, only a large rank correlation means much: by chance alone,
+# it lies between −0.74 and 0.74 in 19 cases of 20.
 
 # %%
 predictors = {
