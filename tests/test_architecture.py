@@ -50,7 +50,7 @@ def lines(path: Path) -> int:
 
 
 def test_helpers_stay_small():
-    assert sum(lines(path) for path in python_files("helpers") if "checks" not in path.parts) <= 7900
+    assert sum(lines(path) for path in python_files("helpers") if "checks" not in path.parts) <= 8200
 
 
 def test_no_file_is_long():
