@@ -32,7 +32,7 @@ def execute(book: NotebookNode, cwd: Path, on_cell: Callable[[NotebookNode], Non
 
     Args:
         book: the notebook; its outputs and ``metadata.execution`` times are filled in, also for a cell that fails.
-        cwd: the kernel's working directory, where relative ``HOMEWORK_MODEL`` and ``HOMEWORK_TEXT`` start.
+        cwd: the kernel's working directory; relative paths in ``HOMEWORK_MODEL`` and ``HOMEWORK_TEXT`` start there.
         on_cell: called with each code cell before it runs.
     """
     result = Execution()

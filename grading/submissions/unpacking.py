@@ -45,7 +45,7 @@ class Entry:
     """A file, folder or link in a folder or zip file.
 
     Attributes:
-        parts: the names of its folders and its own, below the folder or zip file.
+        parts: its path inside the folder or zip file, as names: the folders', and its own last.
         kind: "file", "folder", "repository" (a folder ``.git``), "link", "unreadable" (a folder without
             permission to read it, a pipe or a device), or "outside" (its path leads out of the zip file).
         source: where it is on disk, or the zip file and the place in it.
@@ -178,7 +178,8 @@ def _in_archive(archive: zipfile.ZipFile) -> Iterator[Entry]:
 def _is_cut_off(path: Path, archive: zipfile.ZipFile) -> bool:
     """Return whether the archive holds files that aren't in its list.
 
-    Python takes the last list that it finds. If a download was interrupted, that is the list of a zip file inside.
+    Python takes the last list that it finds. After an interrupted download, that is the list of another zip file,
+    stored inside this one.
     """
     entries = archive.infolist()
     with path.open("rb") as file:
@@ -227,7 +228,7 @@ def short(name: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return the error's words without the file's name, which is said already and may be long."""
+    """Return the error's words without the file's name, which the report gives already and which may be long."""
     if "encrypted" in str(error):
         return "it needs a password"
     return re.sub(r" for file .*", "", str(error), flags=re.DOTALL)[:80] or type(error).__name__

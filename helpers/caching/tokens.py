@@ -41,7 +41,7 @@ def tokenise(
     blank: str = "error",
     first: int = 0,
 ) -> Tokens:
-    """Return the tokens of each line, BOS included, with the arguments and errors of :func:`harvest`.
+    """Return the tokens of each line, BOS included. Arguments and errors are those of :func:`harvest`.
 
     Lines are numbered from ``first`` on.
     """

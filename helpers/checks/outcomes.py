@@ -13,7 +13,7 @@ from helpers.checks.verdict import CheckFailed
 from helpers.report import report
 from helpers.steering.curves import SteeringError
 
-# Task 1.3. Measured on smollm2 with the original recipe and 40 prompts; see docs/results.md.
+# Task 1.3. These bounds come from smollm2 with the original homework's recipe; see docs/results.md.
 MIN_SHIFT, MAX_PERPLEXITY_RATIO = 0.5, 2.0
 ENOUGH_PROMPTS = 20  # with fewer, one prompt moves a share by 5 points or more, so only the direction counts
 
@@ -69,7 +69,7 @@ def task_1_3(model, curve, control, best_coefficient: float, best_layers: Sequen
         )
     if prompts >= ENOUGH_PROMPTS and ratio > MAX_PERPLEXITY_RATIO:
         problems.append(
-            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most "
+            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's; at most "
             f"{MAX_PERPLEXITY_RATIO:g} is allowed. Take a smaller coefficient."
         )
     _verdict("1.3", problems, key, **figures)
@@ -97,19 +97,19 @@ def task_2_3(model, my_sae, held_out: Activations, quick: bool = False) -> None:
         return _skipped("2.3", why, str(marks), **marks.figures())
     problems = []
     if marks.fvu > MAX_FVU:
-        problems.append(f"FVU is {marks.fvu:.2f}, at most {MAX_FVU} is allowed: train longer, or weaken the L1 term.")
+        problems.append(f"FVU is {marks.fvu:.2f}; at most {MAX_FVU} is allowed: train longer, or weaken the L1 term.")
     if marks.l0 > MAX_L0:
-        problems.append(f"L0 is {marks.l0:.0f}, at most {MAX_L0:g} is allowed: strengthen the L1 term.")
+        problems.append(f"L0 is {marks.l0:.0f}; at most {MAX_L0:g} is allowed: strengthen the L1 term.")
     if marks.dead_fraction > MAX_DEAD:
         problems.append(
-            f"{marks.dead_fraction:.0%} of the latents never fire, at most {MAX_DEAD:.0%} may: "
+            f"{marks.dead_fraction:.0%} of the latents never fire; at most {MAX_DEAD:.0%} is allowed: "
             "weaken the L1 term or train longer."
         )
     _verdict("2.3", problems, str(marks), **marks.figures())
 
 
 def evaluate_or_fail(task: str, module, held_out: Activations) -> sae.Metrics:
-    """Return the marks of a student's SAE. Any exception becomes a one-sentence failure."""
+    """Return the metrics of a student's SAE. Any exception becomes a one-sentence failure."""
     try:
         marks = sae.evaluate(module, held_out)
     except Exception as error:
@@ -145,7 +145,7 @@ def task_2_6(model, unsteered, steered, label: str, quick: bool = False) -> None
         )
     if ratio > MAX_LATENT_PERPLEXITY_RATIO:
         problems.append(
-            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's, at most "
+            f"The text falls apart: perplexity is {ratio:.1f} times the unsteered text's; at most "
             f"{MAX_LATENT_PERPLEXITY_RATIO:g} is allowed. Take a smaller coefficient."
         )
     _verdict("2.6", problems, key, **figures)
@@ -171,7 +171,7 @@ def task_2_7(model, bonus_sae, reference, held_out: Activations, quick: bool = F
         return _skipped("2.7", why, key, **figures)
     problems = []
     if own.l0 > other.l0 + 0.5:
-        problems.append(f"L0 is {own.l0:.1f}, the reference's is {other.l0:.1f}: yours may not be larger.")
+        problems.append(f"L0 is {own.l0:.1f}, and the reference's is {other.l0:.1f}: yours may not be larger.")
     if own.fvu >= other.fvu:
         problems.append(f"FVU is {own.fvu:.3f}, the reference's {other.fvu:.3f}: yours must be smaller.")
     _verdict("2.7", problems, key, **figures)

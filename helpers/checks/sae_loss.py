@@ -14,7 +14,8 @@ from helpers.checks.verdict import CheckFailed, call, describe, must_be_callable
 
 NAME = "sae_loss"
 
-# Each table maps a mistake to its formula; "" is the right one. Residuals r = x - x_hat [n d_in] -> a number.
+# Each table maps a mistake to its formula; the key "" stands for no mistake. Residuals r = x - x_hat [n d_in] -> a
+# number.
 ERRORS: dict[str, Callable[[np.ndarray], float]] = {
     "": lambda r: (r**2).sum(1).mean(),
     "the squared error is averaged over all entries, the d_in coordinates included (as MSELoss does): sum over the "
@@ -116,7 +117,7 @@ def _ask(loss: Callable, case: _Case) -> Answer:
         leaves = [case.x_hat.clone().requires_grad_(), case.h.clone().requires_grad_()]
         x_hat, h = (
             leaf * 1 for leaf in leaves
-        )  # as in training, not leaves: in-place changes are possible and get detected
+        )  # not leaves, as in training: the student's code can change them in place, and the check detects it
         value = call(loss, x, x_hat, h, case.coefficient)
         for tensor, before, name in ((x, case.x, "x"), (x_hat, case.x_hat, "x_hat"), (h, case.h, "h")):
             unchanged(tensor.detach(), before, f"`{name}`")

@@ -39,11 +39,12 @@ CASES = (
     _Case("the garden", 1.6, (1,)),
     _Case("the food was", 1.3, (0, 2)),
 )
-# An unsteered text, and one that the right recipe ends with EOS before NEW_TOKENS.
+# An unsteered text, and one in which the right recipe writes EOS before NEW_TOKENS tokens.
 PLAIN = _Case("he made this music", 0.0)
 ENDING = _Case("she this early bad", 1.2)
 
-# Each table maps a mistake to its effect; "" is the right one. Coefficient, step (from 0) -> factor of the vectors.
+# Each table maps a mistake to its effect; the key "" stands for no mistake. Coefficient, step (from 0) -> factor of the
+# vectors.
 FACTORS: dict[str, Callable[[float, int], float]] = {
     "": lambda c, step: c,
     "the text is that of the unsteered model: pass the hooks to the run": lambda c, step: 0.0,
@@ -57,7 +58,7 @@ FACTORS: dict[str, Callable[[float, int], float]] = {
     "only the first new token is steered: the hooks must be on at every step": lambda c, step: c * (step == 0),
     "the first new token isn't steered: the hooks must be on from the first step": lambda c, step: c * (step > 0),
 }
-# Positions that are edited, among T when the prompt has P tokens (BOS included).
+# P tokens in the prompt, T in the text so far (both with BOS) -> positions that are edited.
 PLACES: dict[str, Callable[[int, int], slice]] = {
     "": lambda P, T: slice(T - 1, T),
     "all positions are steered: steer only the last one at each step": lambda P, T: slice(0, T),
@@ -68,7 +69,7 @@ PLACES: dict[str, Callable[[int, int], slice]] = {
         lambda P, T: slice(P - 1, P)
     ),
 }
-# Vectors by layer, asked layers -> what is added, by residual stream (row 3 is the one after the last block).
+# Vectors by layer, layers asked for -> what is added to each residual stream (row 3 is the one after the last block).
 LAYERS: dict[str, Callable[[np.ndarray, list[int]], np.ndarray]] = {
     "": lambda v, layers: _rows(v, {layer: layer for layer in layers}),
     "`layers` is ignored, and all layers are steered: pass it on to the hooks": lambda v, layers: _rows(

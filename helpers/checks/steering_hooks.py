@@ -17,7 +17,8 @@ NAME = "make_steering_hooks"
 WANTED = "blocks.L.hook_resid_pre"
 BATCH, LENGTH = 2, 5
 
-# Each table maps a mistake to its effect; "" is the right one. Coefficient c -> the factor of the vector that is added.
+# Each table maps a mistake to its effect; the key "" stands for no mistake. Coefficient c -> the factor of the vector
+# that is added.
 FACTORS: dict[str, Callable[[float], float]] = {
     "": lambda c: c,
     "the sign is wrong: add coefficient * vector, don't subtract it": lambda c: -c,

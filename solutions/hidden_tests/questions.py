@@ -30,7 +30,7 @@ def _toy(given):
 
 
 def averages(student, given):
-    """Return the averages of the last of ``calls`` calls, and the model's logits afterwards."""
+    """Call the function ``calls`` times; return the last averages, and the model's logits afterwards."""
     model = _toy(given)
     for _ in range(given["calls"]):
         value = student["collect_average_residuals"](model, list(given["sentences"]))

@@ -135,8 +135,8 @@ def test_an_sae_within_bounds(knows_english, reports, held_out):
     ("module", "words"),
     [
         (Coder(20), "FVU is 0.[67].*at most 0.35"),
-        (Coder(180), "L0 is 180, at most 128"),
-        (Coder(100, dead=200), "50% of the latents never fire, at most 25%"),
+        (Coder(180), "L0 is 180; at most 128"),
+        (Coder(100, dead=200), "50% of the latents never fire; at most 25%"),
         (Coder(180, dead=200), "L0 is 180.*36% of the latents"),
         (Coder(100, decode=lambda h: torch.full((len(h), 200), math.nan)), "isn't finite"),
         (Coder(100, decode=lambda h: h @ torch.zeros(3, 3)), "can't be evaluated: RuntimeError"),
@@ -156,7 +156,9 @@ def test_a_better_sae(knows_english, reports, held_out):
     assert reports[-1][:2] == ("2.7", True)
     fails("yours must be smaller", outcomes.task_2_7, ANY, worse, better, held_out)
     fails("yours must be smaller", outcomes.task_2_7, ANY, better, better, held_out)  # the same isn't better
-    fails("L0 is 60.0, the reference's is 50.0.*may not be larger", outcomes.task_2_7, ANY, Coder(60), worse, held_out)
+    fails(
+        "L0 is 60.0, and the reference's is 50.0.*may not be larger", outcomes.task_2_7, ANY, Coder(60), worse, held_out
+    )
     fails("can't be evaluated", outcomes.task_2_7, ANY, None, worse, held_out)
 
 
