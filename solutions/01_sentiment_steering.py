@@ -395,8 +395,9 @@ plots.completions(shown, tones, count=6)
 # ## Why not just ask?
 #
 # There is a simpler way to get cheerful text: ask for it. So put the very sentences from which you computed the vectors
-# in front of the prompt, and let steering compete. (This is the best of twelve wordings on the trial prompts; notebook
-# 3 tries them all.) The last row of the table combines asking with steering at half of your coefficient.
+# in front of the prompt, and let steering compete. (By the rule for your coefficient, this was the best of twelve
+# wordings on 12 trial prompts. Notebook 3 tries them all.) The last row of the table combines asking with steering at
+# half of your coefficient.
 #
 # The perplexity is that of the continuation given the *original* prompt under the plain model, as for steered text. So
 # words in front don't make the text look more fluent. Expect a minute.

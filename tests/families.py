@@ -17,7 +17,6 @@ SHAPE = {
 FAMILIES = {
     "gemma3": ("Gemma3TextConfig", "Gemma3ForCausalLM", {"sliding_window": 32, "query_pre_attn_scalar": 16}),
     "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", {}),
-    "llama": ("LlamaConfig", "LlamaForCausalLM", {}),
     "pythia": (
         "GPTNeoXConfig",
         "GPTNeoXForCausalLM",

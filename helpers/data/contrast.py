@@ -1,7 +1,6 @@
 """Five sentence pairs to compute steering vectors from, and prompts to steer."""
 
-import tomllib
-from pathlib import Path
+from helpers.data.tables import read_table
 
 POSITIVE = (
     "I love this product, it works wonderfully!",
@@ -18,7 +17,7 @@ NEGATIVE = (
     "The food was disgusting and the service was terrible.",
 )
 
-_OPENINGS = tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
+_OPENINGS = read_table("prompts")
 # Choose coefficients, wordings, layers and heads on the trial prompts, and report the choice on the held-out ones.
 TRIAL_PROMPTS: tuple[str, ...] = tuple(_OPENINGS["trial_prompts"])
 HELD_OUT_PROMPTS: tuple[str, ...] = tuple(_OPENINGS["held_out_prompts"])

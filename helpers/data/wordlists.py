@@ -7,8 +7,7 @@ frequent in encyclopaedias and reviews, so `record`, `kind` and `like` are in no
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
+from helpers.data.tables import read_table
 
 
 def plural(noun: str) -> str:
@@ -41,7 +40,7 @@ def _label(lists: dict[str, str]) -> frozenset[str]:
     return frozenset(found)
 
 
-_LISTS = tomllib.loads(Path(__file__).with_name("word_lists.toml").read_text(encoding="utf-8"))
+_LISTS = read_table("word_lists")
 WORDS = {name: _label(lists) for name, lists in _LISTS["labels"].items()}
 _OTHERS = ("names_with_capital", "needs_capital", "not_ed", "not_ing")
 NAMES_WITH_CAPITAL, NEEDS_CAPITAL, NOT_ED, NOT_ING = (frozenset(_LISTS[name].split()) for name in _OTHERS)

@@ -156,11 +156,18 @@ class Decoder:
         for length in self.lengths.unique().tolist():
             rows = (self.lengths[self.prompt_of] == length).nonzero()[:, 0]
             prompts = torch.stack([self.tokens[p] for p in self.prompt_of[rows].tolist()])
-            whole = torch.cat([prompts, written[rows]], 1)
-            with fused(self.bridge):
-                logits = self.hf(whole[:, :-1], logits_to_keep=written.shape[1]).logits.float()
-            result[rows] = _logprobs(logits, written[rows])
+            result[rows] = continuation_logprobs(self.bridge, prompts, written[rows])
         return result
+
+
+def continuation_logprobs(
+    model, prompts: Int[Tensor, "rows n"], written: Int[Tensor, "rows new"]
+) -> Float[Tensor, "rows new"]:
+    """Return the unsteered model's log-probabilities of what follows prompts of equal length."""
+    whole = torch.cat([prompts, written], 1)
+    with fused(model):
+        logits = model.original_model(whole[:, :-1], logits_to_keep=written.shape[1]).logits.float()
+    return _logprobs(logits, written)
 
 
 def _logprobs(logits: Float[Tensor, "*shape vocabulary"], tokens: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -11,10 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from helpers.hooks.decoding import Decoder
+from helpers.hooks.decoding import Decoder, continuation_logprobs
 from helpers.hooks.hook_points import Hook, HookError, check_names
 from helpers.hooks.sampling import Sampler, Sampling, greedy
-from helpers.kernels.fused import fused
 
 PASTS = ("clean", "steered")
 MAX_ROWS = 512  # rows per batch; two cores gain nothing from more
@@ -140,10 +139,7 @@ def rescore(model, completions: Sequence[Completion], prompts: Sequence[str]) ->
         for first in range(0, len(members) if new else 0, RESCORED_ROWS):
             rows = members[first : first + RESCORED_ROWS]
             written = torch.tensor([completions[i].token_ids for i in rows], device=starts[0].device)
-            whole = torch.cat([torch.stack([starts[i] for i in rows]), written], 1)
-            with fused(model):
-                logits = model.original_model(whole[:, :-1], use_cache=False, logits_to_keep=new).logits.float()
-            values = logits.log_softmax(-1).gather(-1, written[..., None])[..., 0]
+            values = continuation_logprobs(model, torch.stack([starts[i] for i in rows]), written)
             for i, row in zip(rows, values.tolist(), strict=True):
                 logprobs[i] = tuple(row)
     return [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -35,18 +37,27 @@ def outputs(module, x: Float[Tensor, "n d_in"]) -> tuple[Float[Tensor, "n d_sae"
     Raises:
         SAEError: encode or decode fails, or returns something other than one tensor.
     """
-    modes = [(part, part.training) for part in module.modules()]
     try:
-        latents = module.eval().encode(x)
-        x_hat = module.decode(latents)
+        with evaluation_mode(module):
+            latents = module.encode(x)
+            x_hat = module.decode(latents)
         if not (isinstance(latents, Tensor) and isinstance(x_hat, Tensor)):
             raise TypeError("one of them returns something other than a tensor")
     except Exception as error:  # a student's code may fail in any way
         raise SAEError(f"{type(module).__name__}: encode or decode fails on {list(x.shape)} rows ({error}).") from error
+    return latents, x_hat
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode, and restore the mode of each of its parts afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
     finally:
         for part, mode in modes:
             part.training = mode
-    return latents, x_hat
 
 
 def same_latents(

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from helpers.sae.base import Architecture, scale_biases
+from helpers.sae.equivalence import evaluation_mode
 
 # What a student's module may hold in the unit of the activations.
 NAMES = ("b_enc", "b_gate", "b_mag", "b_dec", "threshold")
@@ -31,14 +32,14 @@ def can_rescale(module, x: Float[Tensor, "n d_in"], scale: float) -> bool:
     if not (hasattr(module, "b_enc") and hasattr(module, "b_dec")):
         return False
     kept = {name: getattr(module, name).clone() for name in _names(module)}
-    was_training = module.training
-    module.eval()
-    x_hat = module.decode(module.encode(x))
-    rescale(module, 1 / scale)
-    x_hat_scaled = scale * module.decode(module.encode(x / scale))
-    for name, value in kept.items():
-        getattr(module, name).copy_(value)
-    module.train(was_training)
+    try:
+        with evaluation_mode(module):
+            x_hat = module.decode(module.encode(x))
+            rescale(module, 1 / scale)
+            x_hat_scaled = scale * module.decode(module.encode(x / scale))
+    finally:  # also after an error in a student's encode
+        for name, value in kept.items():
+            getattr(module, name).copy_(value)
     return bool((x_hat_scaled - x_hat).norm() <= TOLERANCE * x_hat.norm())
 
 

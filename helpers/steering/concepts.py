@@ -7,22 +7,21 @@ of the second, in nats. Forward passes are enough to measure it.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from helpers import data
+from helpers.data.tables import read_table
 from helpers.hooks import Hook, everywhere
 from helpers.kernels.fused import fused
 from helpers.steering.bootstrap import Interval, mean_interval
-from helpers.steering.directions import Average, projections
+from helpers.steering.directions import project, sentence_means
 from helpers.steering.sweeps import MakeHooks, matched_coefficient
+from helpers.steering.vectors import Average
 
 BATCH = 64  # texts
 
@@ -51,13 +50,12 @@ class Concept:
 @lru_cache
 def concepts() -> tuple[Concept, ...]:
     """Return the eight concepts of ``helpers/data/concepts.toml``."""
-    path = Path(data.__file__).with_name("concepts.toml")
     return tuple(
         Concept(
             entry["name"], entry["positive"], entry["negative"], tuple(entry["contrast_positive"]),
             tuple(entry["contrast_negative"]), tuple(Item(**item) for item in entry["items"]),
         )
-        for entry in tomllib.loads(path.read_text(encoding="utf-8"))["concept"]
+        for entry in read_table("concepts")["concept"]
     )  # fmt: skip
 
 
@@ -144,8 +142,8 @@ def measure_concept(
     Raises:
         SteeringError: the vectors are zero.
     """
-    pairs = list(zip(concept.contrast_positive, concept.contrast_negative, strict=True))
-    differences = torch.stack([average(model, [first]) - average(model, [second]) for first, second in pairs]).float()
+    sides = [sentence_means(average, model, s) for s in (concept.contrast_positive, concept.contrast_negative)]
+    differences = sides[0] - sides[1]
     vectors = differences.mean(0)
     chosen = list(range(len(vectors)) if layers is None else layers)
     c = matched_coefficient(vectors, norms, chosen, size)
@@ -154,14 +152,11 @@ def measure_concept(
         shifts=tuple((up - down).tolist()),
         unsteered=(preferences(model, concept.items) > 0).float().mean().item(),
         agreement=torch.cosine_similarity(differences, vectors[None], dim=-1)[:, chosen].mean().item(),
-        separation=_separation(model, average, vectors, concept)[chosen].mean().item(),
+        separation=_separation(*(project(side, vectors) for side in sides))[chosen].mean().item(),
     )
 
 
-def _separation(model, average: Average, vectors, concept: Concept) -> Float[Tensor, " n_layers"]:
-    sides = [
-        projections(average, model, vectors, sentences)
-        for sentences in (concept.contrast_positive, concept.contrast_negative)
-    ]
-    pooled = torch.stack([side.var(0) for side in sides]).mean(0).sqrt()
-    return (sides[0].mean(0) - sides[1].mean(0)) / pooled.clamp_min(1e-12)
+def _separation(positive: Float[Tensor, "n n_layers"], negative: Float[Tensor, "n n_layers"]) -> Tensor:
+    """Return the distance between the means in pooled standard deviations, per layer."""
+    pooled = torch.stack([positive.var(0), negative.var(0)]).mean(0).sqrt()
+    return (positive.mean(0) - negative.mean(0)) / pooled.clamp_min(1e-12)

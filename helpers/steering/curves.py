@@ -82,8 +82,12 @@ class Curve:
 
     def shift_interval(self, coefficient: float) -> Interval:
         """Return the 95% bootstrap interval of :meth:`shift`, from each prompt's difference."""
+        return mean_interval(self.shifts(coefficient))
+
+    def shifts(self, coefficient: float) -> list[int]:
+        """Return for each prompt whether its text is positive at +c (1 or 0), minus whether it is at −c."""
         up, down = self.at(coefficient).is_positive, self.at(-coefficient).is_positive
-        return mean_interval([int(more) - int(less) for more, less in zip(up, down, strict=True)])
+        return [int(more) - int(less) for more, less in zip(up, down, strict=True)]
 
     def wrong_way(self, coefficient: float) -> float:
         """Return the share of prompts whose text is less positive at +c than at −c, by VADER; NaN without prompts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,8 +11,7 @@ from torch import Tensor
 from helpers.hooks import Hook
 from helpers.steering.bootstrap import CONFIDENCE, RESAMPLES, Interval
 from helpers.steering.curves import SteeringError
-
-Average = Callable[..., Float[Tensor, "n_layers d_model"]]  # (model, sentences)
+from helpers.steering.vectors import Average
 
 
 def projections(
@@ -23,7 +22,18 @@ def projections(
     Args:
         average: the student's function of task 1.1.
     """
-    means = torch.stack([average(model, [sentence]) for sentence in sentences]).float()
+    return project(sentence_means(average, model, sentences), vectors)
+
+
+def sentence_means(average: Average, model, sentences: Sequence[str]) -> Float[Tensor, "n n_layers d_model"]:
+    """Return the mean residual of each sentence, per layer."""
+    return torch.stack([average(model, [sentence]) for sentence in sentences]).float()
+
+
+def project(
+    means: Float[Tensor, "n n_layers d_model"], vectors: Float[Tensor, "n_layers d_model"]
+) -> Float[Tensor, "n n_layers"]:
+    """Return the projection of each mean residual onto its layer's unit vector."""
     return (means * unit(vectors).to(means)).sum(-1).cpu()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -48,6 +49,7 @@ def _written(model, vectors) -> Float[Tensor, "n_layers n_heads d_model"]:
     return written * _gains(model)[:, None].to(written.device)
 
 
+@lru_cache(maxsize=4)
 def _gains(model) -> Float[Tensor, "n_layers d_model"]:
     """Return what each coordinate of attention's output is multiplied by on its way to the residual stream."""
     layers = range(model.cfg.n_layers)

@@ -6,13 +6,11 @@ in front don't buy fluency.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 from helpers import data
+from helpers.data.tables import read_table
 from helpers.hooks import Completion, Hook, generate_many, rescore
 from helpers.steering.bootstrap import Interval, mean_interval
 from helpers.steering.curves import Curve
@@ -49,18 +47,11 @@ class Wording:
         return chat.removeprefix(model.tokenizer.bos_token) + prompt
 
 
-@lru_cache
-def _file() -> dict:
-    path = Path(data.__file__).with_name("wordings.toml")
-    return tomllib.loads(path.read_text(encoding="utf-8"))
-
-
 def wordings(model) -> list[Wording]:
     """Return the wordings to try: contrast sentences, prefixes, and instructions if the model has a chat format."""
     kinds = ["prefix", *(["chat"] if getattr(model.tokenizer, "chat_template", None) else [])]
-    found = [
-        Wording(item["name"], kind, item["positive"], item["negative"]) for kind in kinds for item in _file()[kind]
-    ]
+    table = read_table("wordings")
+    found = [Wording(item["name"], kind, item["positive"], item["negative"]) for kind in kinds for item in table[kind]]
     five = in_front("five sentences", data.POSITIVE, data.NEGATIVE)
     return [*found, five, in_front("one sentence", data.POSITIVE[:1], data.NEGATIVE[:1])]
 
@@ -118,11 +109,6 @@ def best(curves: dict[str, Curve], coefficient: float = ASKED, max_perplexity_ra
 
 def difference_interval(one: tuple[Curve, float], other: tuple[Curve, float]) -> tuple[float, Interval]:
     """Return how much more ``one`` shifts than ``other``, and the 95% bootstrap interval, paired by prompt."""
-    differences = [more - less for more, less in zip(_shifts(*one), _shifts(*other), strict=True)]
+    shifts = (curve.shifts(coefficient) for curve, coefficient in (one, other))
+    differences = [more - less for more, less in zip(*shifts, strict=True)]
     return sum(differences) / len(differences), mean_interval(differences)
-
-
-def _shifts(curve: Curve, coefficient: float) -> list[int]:
-    """Return for each prompt 1, 0 or −1: whether its text is positive at +c, minus whether it is at −c."""
-    up, down = curve.at(coefficient).is_positive, curve.at(-coefficient).is_positive
-    return [int(more) - int(less) for more, less in zip(up, down, strict=True)]

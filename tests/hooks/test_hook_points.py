@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from helpers import harvest, hooks, load_model, sae
 from helpers.hooks import HookError, check_names
 from helpers.kernels.fused import fused
-from tests import families
+from tests import families, tiny
 
 PROMPT = "the food was great . i think that"
 LAYER = 1
@@ -21,8 +21,11 @@ TEXTS = [PROMPT, "my room is horrible . we hate it", "on monday we went to the c
 @pytest.fixture(scope="module", params=["gpt2", "llama", "qwen3", "gemma3"])
 def pair(request, tiny_folder, tmp_path_factory):
     """The bridge, and Hugging Face's own model of the same folder."""
-    folder = tiny_folder
-    if request.param != "gpt2":
+    if request.param == "gpt2":
+        folder = tiny_folder
+    elif request.param == "llama":
+        folder = tiny.random_llama(tmp_path_factory.mktemp("llama"))
+    else:
         folder = families.random_model(tmp_path_factory.mktemp(request.param), request.param)
     return load_model(folder, device="cpu"), AutoModelForCausalLM.from_pretrained(folder).eval()
 

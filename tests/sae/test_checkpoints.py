@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,23 @@ def make(kind="topk"):
         return KINDS[kind](16, 64) if kind == "gated" else KINDS[kind](16, 64, 4)
 
 
+@contextmanager
+def interrupting(module, method: str, at_call: int):
+    """Stop what runs inside at a call of a method, as a student does who presses the stop button."""
+    original, calls = getattr(module, method), []
+
+    def stopping(*arguments):
+        calls.append(1)
+        if len(calls) == at_call:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    setattr(module, method, stopping)
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    delattr(module, method)  # the class's own method again
+
+
 def same(a, b) -> bool:
     return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
@@ -81,16 +99,7 @@ def test_checkpoints_do_not_change_the_run(tmp_path):
 
 def test_an_error_keeps_the_checkpoint(tmp_path):
     path, module = tmp_path / "run.pt", make()
-    step, calls = module.training_step, []
-
-    def failing(*arguments):
-        calls.append(1)
-        if len(calls) == 20:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    module.training_step = failing
-    with pytest.raises(KeyboardInterrupt):
+    with interrupting(module, "training_step", 20):
         sae.train(module, data(), config=CONFIG, progress=None, checkpoint=path)
     assert checkpoints.read_checkpoint(path, {})["step"] == 14
 
@@ -130,27 +139,16 @@ def with_closure(coefficient):
     return lambda x, x_hat, h: loss(x, x_hat, h, coefficient)
 
 
-def interrupted(path, module, rows=None, loss_fn=None, config=CONFIG):
-    """Stop a run in the middle, as a student does who presses the stop button."""
-    calls, decode = [], module.decode
-
-    def failing(z):
-        calls.append(1)
-        if len(calls) == 30:
-            raise KeyboardInterrupt
-        return decode(z)
-
-    module.decode = failing
-    with pytest.raises(KeyboardInterrupt):
-        sae.train(module, data() if rows is None else rows, loss_fn, config, None, path)
-    module.decode = decode
+def interrupted(path, module, loss_fn):
+    with interrupting(module, "decode", 30):
+        sae.train(module, data(), loss_fn, CONFIG, None, path)
     assert path.is_file()
 
 
 @pytest.mark.parametrize("first", [with_constant, with_global, with_closure(0.1)])
 def test_a_checkpoint_of_another_loss_is_refused(tmp_path, first, monkeypatch):
     path = tmp_path / "run.pt"
-    interrupted(path, make("gated"), loss_fn=first)
+    interrupted(path, make("gated"), first)
     for other in (
         with_closure(0.2),
         lambda x, x_hat, h: (first(x, x_hat, h), 0 * h.sum()),
@@ -180,16 +178,7 @@ def test_a_checkpoint_of_another_loss_is_refused(tmp_path, first, monkeypatch):
 )
 def test_a_checkpoint_of_other_settings_of_the_module_is_refused(tmp_path, first, other, words):
     path, module = tmp_path / "run.pt", first()
-    step, calls = module.training_step, []
-
-    def failing(*arguments):
-        calls.append(1)
-        if len(calls) == 20:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    module.training_step = failing
-    with pytest.raises(KeyboardInterrupt):
+    with interrupting(module, "training_step", 20):
         sae.train(module, data(), config=CONFIG, progress=None, checkpoint=path)
     with pytest.raises(SAEError, match=f"belongs to another run.*{words}"):
         sae.train(other(), data(), config=CONFIG, progress=None, checkpoint=path)
@@ -207,7 +196,7 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path):
 
 def test_a_stopped_cell_resumes_with_the_same_module(tmp_path):
     path, module, uninterrupted = tmp_path / "run.pt", make("gated"), make("gated")
-    interrupted(path, module, loss_fn=with_constant)
+    interrupted(path, module, with_constant)
     sae.train(module, data(), with_constant, CONFIG, None, path)
     sae.train(uninterrupted, data(), with_constant, CONFIG, None)
     assert same(module, uninterrupted)

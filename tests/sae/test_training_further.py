@@ -8,6 +8,7 @@ from torch import nn
 
 from helpers import sae
 from helpers.sae.rescaling import can_rescale
+from tests.sae.test_checkpoints import interrupting
 
 D_IN, D_SAE, K = 16, 48, 6
 KINDS = [sae.TopK, sae.BatchTopK, sae.Matryoshka, sae.JumpReLU, sae.Gated]
@@ -178,16 +179,7 @@ def test_decoder_rows_of_a_new_sae_get_norm_one():
 
 
 def test_an_interrupted_run_can_be_continued_by_hand():
-    module, calls = make(sae.JumpReLU), []
-    step = module.training_step
-
-    def interrupted(*arguments):
-        calls.append(1)
-        if len(calls) == 100:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    module.training_step = interrupted
-    with pytest.raises(KeyboardInterrupt):
+    module = make(sae.JumpReLU)
+    with interrupting(module, "training_step", 100):
         sae.train(module, data(), config=sae.TrainConfig(steps=150, batch_size=200, lr=3e-3), progress=None)
     expect_unchanged(module)

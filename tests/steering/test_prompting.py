@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from helpers import data, hooks, steering
-from helpers.steering import prompting
 from helpers.steering.curves import Curve, Point
 from helpers.steering.prompting import ASKED, Wording
 from tests import tiny
@@ -142,8 +141,7 @@ def test_differences_are_paired_by_prompt():
 
 def test_a_difference_counts_the_negative_side(tiny_model):
     one = made(0.5, 1, ((1, 1, 0, 0), (1, 1, 0, 0)))  # positive at both ends: no shift
-    assert prompting._shifts(one, 1) == [0, 0, 0, 0]
-    assert prompting._shifts(one, -1) == [0, 0, 0, 0]
+    assert one.shifts(1) == one.shifts(-1) == [0, 0, 0, 0]
 
 
 def test_the_table_names_no_coefficient_for_asked_texts(curves):
