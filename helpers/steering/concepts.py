@@ -67,25 +67,20 @@ def preferences(model, items: Sequence[Item], fwd_hooks: Sequence[Hook] = ()) ->
         fwd_hooks: hooks for the last position, as the student's ``make_steering_hooks`` returns them.
     """
     hooks = everywhere(list(fwd_hooks))
-    texts = [(item.prompt, text) for item in items for text in (item.positive, item.negative)]
+    # Both texts begin with the prompt, so its own log-probability cancels in the difference.
+    texts = [item.prompt + continuation for item in items for continuation in (item.positive, item.negative)]
     values = torch.cat([_log_probabilities(model, texts[i : i + BATCH], hooks) for i in range(0, len(texts), BATCH)])
     return values[::2] - values[1::2]
 
 
-def _log_probabilities(model, texts: Sequence[tuple[str, str]], hooks: list[Hook]) -> Float[Tensor, " n"]:
-    """Return the log-probability of each continuation given its prompt. Padding on the right changes nothing."""
-    starts = [model.to_tokens(prompt)[0] for prompt, _ in texts]
-    rows = [model.to_tokens(prompt + continuation)[0] for prompt, continuation in texts]
+def _log_probabilities(model, texts: Sequence[str], hooks: list[Hook]) -> Float[Tensor, " n"]:
+    """Return the log-probability of each text. Padding on the right changes nothing."""
+    rows = [model.to_tokens(text)[0] for text in texts]
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     with model.hooks(fwd_hooks=hooks), fused(model):
         logits = model.original_model(batch[:, :-1], use_cache=False).logits.float()
     values = logits.log_softmax(-1).gather(-1, batch[:, 1:, None])[..., 0]
-    sums = []
-    for row, (start, whole) in enumerate(zip(starts, rows, strict=True)):
-        # A tokenizer may join the prompt's last token with the continuation; then that token counts, too.
-        joined = not torch.equal(whole[: len(start)], start)
-        sums.append(values[row, len(start) - 1 - joined : len(whole) - 1].sum())
-    return torch.stack(sums).cpu()
+    return torch.stack([row_values[: len(row) - 1].sum() for row_values, row in zip(values, rows, strict=True)]).cpu()
 
 
 @dataclass(frozen=True)
